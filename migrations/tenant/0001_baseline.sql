@@ -1,0 +1,242 @@
+-- The whole schema of a tenant. New tenants run this one script in one transaction; search_path is the tenant's schema.
+-- No types, no sequences, no SELECT *: one statement text must mean the same in every tenant (migrations/README.md).
+
+CREATE TABLE members
+(
+    identity_id uuid        NOT NULL,
+    email       text        NOT NULL,
+    first_name  text        NOT NULL,
+    last_name   text        NOT NULL,
+    status      text        NOT NULL DEFAULT 'active',
+    created_at  timestamptz NOT NULL DEFAULT now(),
+    updated_at  timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT members_pkey PRIMARY KEY (identity_id),
+    CONSTRAINT members_email_key UNIQUE (email),
+    CONSTRAINT members_status_check CHECK (status IN ('active', 'inactive'))
+);
+
+CREATE TABLE roles
+(
+    id          uuid        NOT NULL,
+    name        text        NOT NULL,
+    description text        NOT NULL,
+    is_system   boolean     NOT NULL,
+    created_at  timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT roles_pkey PRIMARY KEY (id),
+    CONSTRAINT roles_name_key UNIQUE (name)
+);
+
+CREATE TABLE role_permissions
+(
+    role_id    uuid NOT NULL,
+    permission text NOT NULL,
+    CONSTRAINT role_permissions_pkey PRIMARY KEY (role_id, permission),
+    CONSTRAINT role_permissions_role_fkey FOREIGN KEY (role_id) REFERENCES roles (id) ON DELETE CASCADE
+);
+
+CREATE TABLE member_roles
+(
+    identity_id uuid        NOT NULL,
+    role_id     uuid        NOT NULL,
+    granted_at  timestamptz NOT NULL DEFAULT now(),
+    granted_by  uuid,
+    CONSTRAINT member_roles_pkey PRIMARY KEY (identity_id, role_id),
+    CONSTRAINT member_roles_member_fkey FOREIGN KEY (identity_id) REFERENCES members (identity_id) ON DELETE CASCADE,
+    CONSTRAINT member_roles_role_fkey FOREIGN KEY (role_id) REFERENCES roles (id)
+);
+
+CREATE INDEX member_roles_role_idx ON member_roles (role_id);
+
+CREATE TABLE idempotency_keys
+(
+    principal    text        NOT NULL,
+    route        text        NOT NULL,
+    key          text        NOT NULL,
+    request_hash bytea       NOT NULL,
+    status       smallint    NOT NULL,
+    location     text,
+    body         jsonb       NOT NULL,
+    created_at   timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT idempotency_keys_pkey PRIMARY KEY (principal, route, key)
+);
+
+CREATE TABLE vms
+(
+    id                    uuid        NOT NULL,
+    name                  text        NOT NULL,
+    source_type           text        NOT NULL,
+    template_id           uuid,
+    template_name         text,
+    template_version      integer,
+    iso_url               text,
+    cpu                   integer     NOT NULL,
+    memory_gb             integer     NOT NULL,
+    disk_gb               integer     NOT NULL,
+    is_auto_restarted     boolean     NOT NULL DEFAULT false,
+    is_deletion_protected boolean     NOT NULL DEFAULT false,
+    desired               text        NOT NULL DEFAULT 'running',
+    desired_gen           bigint      NOT NULL DEFAULT 1,
+    applied_gen           bigint      NOT NULL DEFAULT 0,
+    phase                 text        NOT NULL DEFAULT 'REQUESTED',
+    -- The public status: what stays shown while something is under way.
+    last_stable           text        NOT NULL DEFAULT 'PROVISIONING',
+    fault                 text,
+    -- {code, message, step, at} of the last failure, kept until the next success.
+    last_error            jsonb,
+    -- {existence, power, cause, at, revision} as the provider last said; {} until it was asked.
+    observed              jsonb       NOT NULL DEFAULT '{}',
+    conditions            jsonb       NOT NULL DEFAULT '[]',
+    -- Rises only when the previous machine is proved absent; the provider knows the machine by id and incarnation.
+    incarnation           integer     NOT NULL DEFAULT 1,
+    -- Chosen by the plan, which is made once per incarnation and used by every retry.
+    provider              text,
+    plan                  jsonb,
+    provider_ref          text,
+    ip_address            text,
+    version               bigint      NOT NULL DEFAULT 1,
+    created_by            text        NOT NULL,
+    created_at            timestamptz NOT NULL,
+    updated_at            timestamptz NOT NULL,
+    deleted_at            timestamptz,
+    CONSTRAINT vms_pkey PRIMARY KEY (id),
+    CONSTRAINT vms_name_check CHECK (length(name) BETWEEN 1 AND 63),
+    CONSTRAINT vms_source_check CHECK ((source_type = 'template' AND template_id IS NOT NULL AND iso_url IS NULL)
+        OR (source_type = 'iso' AND iso_url IS NOT NULL AND template_id IS NULL)),
+    CONSTRAINT vms_template_check CHECK ((template_id IS NULL) = (template_name IS NULL)
+        AND (template_id IS NULL) = (template_version IS NULL)),
+    CONSTRAINT vms_size_check CHECK (cpu > 0 AND memory_gb > 0 AND disk_gb > 0),
+    CONSTRAINT vms_desired_check CHECK (desired IN ('running', 'stopped', 'deleted')),
+    CONSTRAINT vms_gen_check CHECK (applied_gen <= desired_gen),
+    CONSTRAINT vms_plan_check CHECK ((provider IS NULL) = (plan IS NULL)),
+    CONSTRAINT vms_phase_check CHECK (phase IN ('REQUESTED', 'PROVISIONING', 'STARTING', 'RUNNING', 'STOPPING',
+                                                'STOPPED', 'RESTARTING', 'DELETING', 'DELETED', 'ERROR')),
+    CONSTRAINT vms_last_stable_check CHECK (CASE
+        WHEN phase IN ('REQUESTED', 'PROVISIONING') THEN last_stable = 'PROVISIONING'
+        WHEN phase = 'STARTING' THEN last_stable IN ('PROVISIONING', 'STOPPED')
+        WHEN phase IN ('RUNNING', 'STOPPING', 'RESTARTING') THEN last_stable = 'RUNNING'
+        WHEN phase = 'STOPPED' THEN last_stable = 'STOPPED'
+        WHEN phase = 'ERROR' THEN last_stable = 'ERROR'
+        ELSE last_stable IN ('PROVISIONING', 'RUNNING', 'STOPPED', 'ERROR') END),
+    CONSTRAINT vms_fault_check CHECK ((phase = 'ERROR') = (fault IS NOT NULL)
+        AND (fault IS NULL OR fault IN ('create_failed', 'crashed', 'lost', 'indeterminate'))),
+    CONSTRAINT vms_deleted_check CHECK ((phase = 'DELETED') = (deleted_at IS NOT NULL))
+);
+
+-- A name is free again once its machine is gone.
+CREATE UNIQUE INDEX vms_name_key ON vms (lower(name)) WHERE phase <> 'DELETED';
+CREATE INDEX vms_list_idx ON vms (created_at DESC, id DESC) WHERE phase <> 'DELETED';
+
+CREATE TRIGGER vms_transition
+    BEFORE INSERT OR UPDATE OF phase
+    ON vms
+    FOR EACH ROW
+EXECUTE FUNCTION control.check_vm_transition();
+
+CREATE TABLE vm_operations
+(
+    id            uuid        NOT NULL,
+    vm_id         uuid        NOT NULL,
+    kind          text        NOT NULL,
+    target_gen    bigint      NOT NULL,
+    state         text        NOT NULL DEFAULT 'pending',
+    -- Which list of steps this operation walks; a worker that does not know it leaves the operation alone.
+    steps_version smallint    NOT NULL DEFAULT 1,
+    step          text,
+    steps_done    integer     NOT NULL DEFAULT 0,
+    steps_total   integer     NOT NULL DEFAULT 0,
+    percent       smallint,
+    attempts      integer     NOT NULL DEFAULT 0,
+    -- {code, message, step, provider_code}; set before the end while a failed create is being cleaned up.
+    error         jsonb,
+    principal     text        NOT NULL,
+    request_id    text        NOT NULL,
+    traceparent   text,
+    created_at    timestamptz NOT NULL,
+    started_at    timestamptz,
+    deadline_at   timestamptz,
+    finished_at   timestamptz,
+    CONSTRAINT vm_operations_pkey PRIMARY KEY (id),
+    CONSTRAINT vm_operations_vm_fkey FOREIGN KEY (vm_id) REFERENCES vms (id) ON DELETE CASCADE,
+    CONSTRAINT vm_operations_kind_check CHECK (kind IN ('create', 'start', 'stop', 'restart', 'delete', 'recreate')),
+    CONSTRAINT vm_operations_state_check CHECK (state IN ('pending', 'running', 'succeeded', 'failed', 'cancelled', 'superseded')),
+    CONSTRAINT vm_operations_started_check CHECK (state <> 'running' OR started_at IS NOT NULL),
+    CONSTRAINT vm_operations_finished_check CHECK ((state IN ('pending', 'running')) = (finished_at IS NULL)),
+    CONSTRAINT vm_operations_error_check CHECK (state <> 'failed' OR error IS NOT NULL),
+    CONSTRAINT vm_operations_steps_check CHECK (steps_done BETWEEN 0 AND steps_total),
+    CONSTRAINT vm_operations_percent_check CHECK (percent BETWEEN 0 AND 100)
+);
+
+-- One running operation and one pending operation per VM at the most.
+CREATE UNIQUE INDEX vm_operations_live_key ON vm_operations (vm_id, state) WHERE state IN ('pending', 'running');
+CREATE INDEX vm_operations_vm_idx ON vm_operations (vm_id, created_at);
+
+-- Write-ahead: the intent row commits before the provider is called, the result after.
+CREATE TABLE vm_operation_steps
+(
+    operation_id uuid        NOT NULL,
+    position     smallint    NOT NULL,
+    name         text        NOT NULL,
+    state        text        NOT NULL DEFAULT 'intent',
+    attempts     integer     NOT NULL DEFAULT 1,
+    lease_epoch  bigint      NOT NULL,
+    -- The provider's own handle of what it is doing for us; stored before anybody waits for it.
+    task_ref     text,
+    result       jsonb,
+    started_at   timestamptz NOT NULL,
+    finished_at  timestamptz,
+    CONSTRAINT vm_operation_steps_pkey PRIMARY KEY (operation_id, position),
+    CONSTRAINT vm_operation_steps_operation_fkey FOREIGN KEY (operation_id) REFERENCES vm_operations (id) ON DELETE CASCADE,
+    CONSTRAINT vm_operation_steps_state_check CHECK (state IN ('intent', 'waiting', 'done', 'failed')),
+    CONSTRAINT vm_operation_steps_waiting_check CHECK (state <> 'waiting' OR task_ref IS NOT NULL),
+    CONSTRAINT vm_operation_steps_finished_check CHECK ((state IN ('done', 'failed')) = (finished_at IS NOT NULL))
+);
+
+-- The timeline: append-only, gap-free per VM. Logs, events, webhooks and metering all read from it.
+CREATE TABLE vm_events
+(
+    vm_id        uuid        NOT NULL,
+    seq          bigint      NOT NULL,
+    at           timestamptz NOT NULL,
+    level        text        NOT NULL,
+    code         text        NOT NULL,
+    message      text        NOT NULL,
+    -- The phase after the change.
+    phase        text        NOT NULL,
+    principal    text        NOT NULL,
+    operation_id uuid,
+    request_id   text        NOT NULL,
+    CONSTRAINT vm_events_pkey PRIMARY KEY (vm_id, seq),
+    CONSTRAINT vm_events_vm_fkey FOREIGN KEY (vm_id) REFERENCES vms (id) ON DELETE CASCADE,
+    CONSTRAINT vm_events_seq_check CHECK (seq > 0),
+    CONSTRAINT vm_events_level_check CHECK (level IN ('info', 'warning', 'error'))
+);
+
+-- What a VM holds of the tenant's quota: the row exists or it does not, so nothing is charged twice.
+CREATE TABLE vm_allocations
+(
+    vm_id      uuid        NOT NULL,
+    cpu        integer     NOT NULL,
+    memory_gb  integer     NOT NULL,
+    disk_gb    integer     NOT NULL,
+    created_at timestamptz NOT NULL,
+    CONSTRAINT vm_allocations_pkey PRIMARY KEY (vm_id),
+    CONSTRAINT vm_allocations_vm_fkey FOREIGN KEY (vm_id) REFERENCES vms (id) ON DELETE CASCADE
+);
+
+-- Intervals of billable use; the open one has no end yet. Quantity is vCPU for compute, GB for memory and disk.
+CREATE TABLE vm_usage_segments
+(
+    id         uuid        NOT NULL,
+    vm_id      uuid        NOT NULL,
+    meter      text        NOT NULL,
+    quantity   integer     NOT NULL,
+    started_at timestamptz NOT NULL,
+    ended_at   timestamptz,
+    CONSTRAINT vm_usage_segments_pkey PRIMARY KEY (id),
+    CONSTRAINT vm_usage_segments_vm_fkey FOREIGN KEY (vm_id) REFERENCES vms (id) ON DELETE CASCADE,
+    CONSTRAINT vm_usage_segments_meter_check CHECK (meter IN ('compute', 'memory', 'disk')),
+    CONSTRAINT vm_usage_segments_quantity_check CHECK (quantity > 0),
+    CONSTRAINT vm_usage_segments_order_check CHECK (ended_at IS NULL OR ended_at >= started_at)
+);
+
+CREATE UNIQUE INDEX vm_usage_segments_open_key ON vm_usage_segments (vm_id, meter) WHERE ended_at IS NULL;

@@ -1,0 +1,56 @@
+//! `[auth]`: tokens, sessions and passwords.
+
+use std::{path::PathBuf, time::Duration};
+
+use super::reader::SectionReader;
+
+/// How people sign in and for how long.
+#[derive(Debug, Clone)]
+pub struct Auth {
+    /// `iss` of access tokens.
+    pub issuer: String,
+    /// `aud` of access tokens.
+    pub audience: String,
+    /// Where the RSA keys are.
+    pub keys_dir: PathBuf,
+    /// How long an access token is valid.
+    pub access_token: Duration,
+    /// How long a session may rest.
+    pub refresh_idle: Duration,
+    /// How long a session may last.
+    pub refresh_absolute: Duration,
+    /// How long a refresh token may be used a second time; zero means never.
+    pub refresh_leeway: Duration,
+    /// Whether an unverified address keeps its owner out.
+    pub require_verified_email: bool,
+    /// Memory for one hash.
+    pub argon2_memory_kib: u32,
+    /// Passes over that memory.
+    pub argon2_passes: u32,
+    /// How many hashes are made at a time.
+    pub password_concurrency: usize,
+}
+
+const YEAR_SECS: i64 = 365 * 86_400;
+
+impl Auth {
+    pub(super) fn read(section: &mut SectionReader<'_, '_>) -> Self {
+        let auth = Self {
+            issuer: section.some_text("issuer"),
+            audience: section.some_text("audience"),
+            keys_dir: section.path("keys_dir"),
+            access_token: section.secs("access_token_secs", 1..=86_400),
+            refresh_idle: section.secs("refresh_idle_secs", 1..=YEAR_SECS),
+            refresh_absolute: section.secs("refresh_absolute_secs", 1..=YEAR_SECS),
+            refresh_leeway: section.secs("refresh_leeway_secs", 0..=300),
+            require_verified_email: section.flag("require_verified_email"),
+            argon2_memory_kib: section.number("argon2_memory_kib", 8..=1_048_576),
+            argon2_passes: section.number("argon2_passes", 1..=100),
+            password_concurrency: section.number("password_concurrency", 1..=256),
+        };
+        if auth.refresh_idle > auth.refresh_absolute {
+            section.refuse("refresh_idle_secs", "must not be more than refresh_absolute_secs");
+        }
+        auth
+    }
+}

@@ -1,0 +1,63 @@
+//! `[database]` and `[redis]`: what the processes keep their state in.
+
+use std::time::Duration;
+
+use super::reader::SectionReader;
+use crate::secret::Secret;
+
+const POSTGRES: &[&str] = &["postgres", "postgresql"];
+const REDIS: &[&str] = &["redis", "rediss", "redis+unix", "unix"];
+
+/// One PostgreSQL database as three roles, each with its own bounded set of connections.
+#[derive(Clone)]
+pub struct Database {
+    /// As the role that owns the schemas.
+    pub owner_url: Secret,
+    /// As the role of the control schema.
+    pub control_url: Secret,
+    /// As the role that may enter tenants.
+    pub tenant_url: Secret,
+    /// The most connections as the owner.
+    pub owner_connections: usize,
+    /// The most connections as the control role.
+    pub control_connections: usize,
+    /// The most connections as the tenant role.
+    pub tenant_connections: usize,
+    /// For a free connection.
+    pub acquire_timeout: Duration,
+    /// For one statement.
+    pub statement_timeout: Duration,
+}
+
+impl Database {
+    pub(super) fn read(section: &mut SectionReader<'_, '_>) -> Self {
+        Self {
+            owner_url: section.required_secret_url("owner_url", POSTGRES),
+            control_url: section.required_secret_url("control_url", POSTGRES),
+            tenant_url: section.required_secret_url("tenant_url", POSTGRES),
+            owner_connections: section.number("owner_connections", 1..=100),
+            control_connections: section.number("control_connections", 1..=1000),
+            tenant_connections: section.number("tenant_connections", 1..=1000),
+            acquire_timeout: section.millis("acquire_timeout_ms", 1..=60_000),
+            statement_timeout: section.millis("statement_timeout_ms", 1..=3_600_000),
+        }
+    }
+}
+
+/// Redis or Valkey.
+#[derive(Clone)]
+pub struct Redis {
+    /// None means to do without.
+    pub url: Option<Secret>,
+    /// For one answer.
+    pub timeout: Duration,
+}
+
+impl Redis {
+    pub(super) fn read(section: &mut SectionReader<'_, '_>) -> Self {
+        Self {
+            url: section.secret_url("url", REDIS),
+            timeout: section.millis("timeout_ms", 1..=60_000),
+        }
+    }
+}

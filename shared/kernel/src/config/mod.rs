@@ -1,0 +1,161 @@
+//! Settings: the commented defaults that are part of the binary, then `.env`, then `BULKHEAD__SECTION__KEY` of the
+//! environment, read once at start.
+//!
+//! Invariants: every mistake is reported, not only the first; no mistake and no description shows the value of a secret;
+//! every default is read by a section and every setting read has a default. Absent: any way to read settings later.
+
+mod auth;
+mod compute;
+mod database;
+mod jobs;
+mod mail;
+mod mistakes;
+mod reader;
+mod server;
+mod settings;
+mod source;
+mod telemetry;
+mod template;
+#[cfg(test)]
+mod tests;
+mod worker;
+
+pub use auth::Auth;
+pub use compute::{Compute, DriverKind};
+pub use database::{Database, Redis};
+pub use jobs::Jobs;
+pub use mail::{Mail, MailDriver, SmtpSecurity, SmtpServer};
+pub use mistakes::{Mistake, Mistakes};
+pub use server::Server;
+pub use source::ConfigSource;
+pub use telemetry::{LogFormat, Telemetry};
+pub use worker::Worker;
+
+use self::{reader::Reader, settings::Settings};
+
+/// One part of the settings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Section {
+    /// `[server]`
+    Server,
+    /// `[worker]`
+    Worker,
+    /// `[database]`
+    Database,
+    /// `[redis]`
+    Redis,
+    /// `[auth]`
+    Auth,
+    /// `[jobs]`
+    Jobs,
+    /// `[mail]`
+    Mail,
+    /// `[compute]`
+    Compute,
+    /// `[telemetry]`
+    Telemetry,
+}
+
+impl Section {
+    /// All sections.
+    pub const ALL: &'static [Self] = &[
+        Self::Server,
+        Self::Worker,
+        Self::Database,
+        Self::Redis,
+        Self::Auth,
+        Self::Jobs,
+        Self::Mail,
+        Self::Compute,
+        Self::Telemetry,
+    ];
+
+    /// The name as the defaults write it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Server => "server",
+            Self::Worker => "worker",
+            Self::Database => "database",
+            Self::Redis => "redis",
+            Self::Auth => "auth",
+            Self::Jobs => "jobs",
+            Self::Mail => "mail",
+            Self::Compute => "compute",
+            Self::Telemetry => "telemetry",
+        }
+    }
+}
+
+/// All settings of a process. It has no `Debug`, as it holds secrets; [`Config::describe`] is for people.
+#[derive(Clone)]
+pub struct Config {
+    /// The public API.
+    pub server: Server,
+    /// The worker process.
+    pub worker: Worker,
+    /// PostgreSQL.
+    pub database: Database,
+    /// Redis.
+    pub redis: Redis,
+    /// Tokens, sessions and passwords.
+    pub auth: Auth,
+    /// The job queue.
+    pub jobs: Jobs,
+    /// Mail to people.
+    pub mail: Mail,
+    /// Virtual machines.
+    pub compute: Compute,
+    /// Logs and traces.
+    pub telemetry: Telemetry,
+    description: String,
+}
+
+impl Config {
+    /// Reads all settings and checks all of them.
+    pub fn load(source: ConfigSource) -> Result<Self, Mistakes> {
+        Self::load_for(source, Section::ALL)
+    }
+
+    /// As [`Config::load`], but a required setting may be missing (and is then empty) outside of `needed`, so that a
+    /// command asks only for what it uses. What is set and wrong is always a mistake.
+    pub fn load_for(source: ConfigSource, needed: &[Section]) -> Result<Self, Mistakes> {
+        let mut mistakes = Mistakes::default();
+        let settings = Settings::gather(source, &mut mistakes);
+        let description = settings.describe();
+        let mut reader = Reader::new(&settings, &mut mistakes);
+        let config = Self {
+            server: Server::read(&mut reader.section(Section::Server)),
+            worker: Worker::read(&mut reader.section(Section::Worker)),
+            database: Database::read(&mut reader.section(Section::Database)),
+            redis: Redis::read(&mut reader.section(Section::Redis)),
+            auth: Auth::read(&mut reader.section(Section::Auth)),
+            jobs: Jobs::read(&mut reader.section(Section::Jobs)),
+            mail: Mail::read(&mut reader.section(Section::Mail)),
+            compute: Compute::read(&mut reader.section(Section::Compute)),
+            telemetry: Telemetry::read(&mut reader.section(Section::Telemetry)),
+            description,
+        };
+        reader.finish();
+        mistakes.keep_missing_of(needed);
+        if mistakes.is_empty() { Ok(config) } else { Err(mistakes) }
+    }
+
+    /// The settings in force, one line each with where it comes from; secrets are shown as `***`.
+    #[must_use]
+    pub fn describe(&self) -> &str {
+        &self.description
+    }
+
+    /// The names of all environment variables, in the order of the defaults.
+    #[must_use]
+    pub fn env_keys() -> Vec<String> {
+        template::entries().iter().map(template::Entry::env_key).collect()
+    }
+
+    /// The text of `.env.example`: every setting with its meaning and its default, commented out.
+    #[must_use]
+    pub fn env_example() -> String {
+        template::env_example()
+    }
+}

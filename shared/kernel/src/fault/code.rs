@@ -1,0 +1,106 @@
+//! The one table of problem codes. Stable: a code is never renamed or reused (docs/problems.md lists them all).
+
+/// What sort of failure it is; decides the HTTP status and whether a job is tried again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// The request cannot be read at all.
+    Malformed,
+    /// The request is read but breaks a rule.
+    Invalid,
+    /// Nobody is signed in, or not any more.
+    Unauthenticated,
+    /// Somebody is, but may not do this.
+    Forbidden,
+    /// There is no such thing, or none that the caller may know of.
+    NotFound,
+    /// The path exists, the method does not.
+    MethodNotAllowed,
+    /// The state of the thing stands against it.
+    Conflict,
+    /// It was there and will not come back.
+    Gone,
+    /// More than we take.
+    TooLarge,
+    /// A media type we do not speak.
+    UnsupportedMedia,
+    /// The caller was too slow.
+    TimedOut,
+    /// The plan's total is used up.
+    QuotaReached,
+    /// Too often; later it will pass.
+    RateLimited,
+    /// We are in trouble; later it will pass.
+    Unavailable,
+    /// Our own fault.
+    Internal,
+}
+
+macro_rules! codes {
+    ($($name:ident = $code:literal, $kind:ident, $title:literal;)*) => {
+        /// A stable problem code.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum Code {
+            $(#[doc = $title] $name,)*
+        }
+
+        impl Code {
+            /// All codes, in the order of the table.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
+
+            /// The code as it goes over the wire.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$name => $code,)* }
+            }
+
+            /// What sort of failure it is.
+            #[must_use]
+            pub const fn kind(self) -> Kind {
+                match self { $(Self::$name => Kind::$kind,)* }
+            }
+
+            /// One sentence for a person; the same for every occurrence.
+            #[must_use]
+            pub const fn title(self) -> &'static str {
+                match self { $(Self::$name => $title,)* }
+            }
+        }
+    };
+}
+
+codes! {
+    MalformedJson = "malformed_json", Malformed, "The body is not valid JSON.";
+    MalformedRequest = "malformed_request", Malformed, "The request cannot be read.";
+    TenantRequired = "tenant_required", Malformed, "This call needs a tenant: sign in to one, or name it in X-Org-ID.";
+    TenantMalformed = "tenant_malformed", Malformed, "X-Org-ID is neither a tenant id nor a slug.";
+    Validation = "validation", Invalid, "The request breaks a rule; see errors.";
+    TemplateUnavailable = "template_unavailable", Invalid, "There is no such template to build from.";
+    BelowTemplateMinimum = "below_template_minimum", Invalid, "The machine is smaller than its template needs.";
+    SourceUnsupported = "source_unsupported", Invalid, "Machines cannot be built from this source here.";
+    IdempotencyKeyReused = "idempotency_key_reused", Invalid, "This Idempotency-Key was used with another request.";
+    Unauthenticated = "unauthenticated", Unauthenticated, "Sign in first.";
+    TokenInvalid = "token_invalid", Unauthenticated, "The access token is not valid.";
+    TokenExpired = "token_expired", Unauthenticated, "The access token has expired.";
+    SessionEnded = "session_ended", Unauthenticated, "The session has ended; sign in again.";
+    CredentialsInvalid = "credentials_invalid", Unauthenticated, "The e-mail address or the password is wrong.";
+    RefreshTokenInvalid = "refresh_token_invalid", Unauthenticated, "The refresh token is not valid.";
+    EmailUnverified = "email_unverified", Forbidden, "Verify the e-mail address first.";
+    Forbidden = "forbidden", Forbidden, "You lack the permission for this.";
+    TenantMismatch = "tenant_mismatch", Forbidden, "The token belongs to another tenant.";
+    TenantNotActive = "tenant_not_active", Forbidden, "The tenant is not active.";
+    QuotaExceeded = "quota_exceeded", QuotaReached, "The quota is used up.";
+    NotFound = "not_found", NotFound, "There is no such thing.";
+    TenantNotFound = "tenant_not_found", NotFound, "There is no such tenant.";
+    MethodNotAllowed = "method_not_allowed", MethodNotAllowed, "This path does not know this method.";
+    SlugTaken = "slug_taken", Conflict, "The slug is taken.";
+    NameTaken = "name_taken", Conflict, "The name is taken.";
+    IdempotencyInProgress = "idempotency_in_progress", Conflict, "The same request is still running.";
+    VmDeleting = "vm_deleting", Conflict, "The machine is being deleted.";
+    BodyTooLarge = "body_too_large", TooLarge, "The body is larger than 1 MiB.";
+    UnsupportedMediaType = "unsupported_media_type", UnsupportedMedia, "The body has a media type this call does not take.";
+    RequestTimeout = "request_timeout", TimedOut, "The request did not arrive in time.";
+    RateLimited = "rate_limited", RateLimited, "Too many requests.";
+    Overloaded = "overloaded", Unavailable, "The service has more to do than it can; try again shortly.";
+    DatabaseUnavailable = "database_unavailable", Unavailable, "The database does not answer; try again shortly.";
+    Internal = "internal", Internal, "Something went wrong on our side.";
+}

@@ -1,0 +1,13 @@
+//! The words everything else is written in: ids, clock, page, secrets, the fault taxonomy, configuration, telemetry.
+//!
+//! Invariants: this crate knows no tenant data, no SQL and no HTTP. It is the only place besides the two `main.rs` that
+//! reads the wall clock, the environment or the random number generator.
+
+pub mod clock;
+pub mod config;
+pub mod email;
+pub mod fault;
+pub mod ids;
+pub mod origin;
+pub mod page;
+pub mod secret;

@@ -1,0 +1,154 @@
+//! The three sets of connections and what can be had from them.
+
+use std::{sync::Arc, time::Duration};
+
+use bulkhead_kernel::{config, ids::TenantId, secret::Secret};
+use futures_util::TryStreamExt;
+use sqlx::{
+    AssertSqlSafe, Connection, Either, Executor,
+    postgres::{PgConnectOptions, PgListener, PgPoolOptions, PgRow},
+};
+use tokio::time::{Instant, timeout};
+
+use crate::{
+    ControlTx, DbError, Message, OwnerTx, TenantRef, TenantSelector, TenantTx,
+    registry::{self, Registry},
+    slots::{Lease, Slots},
+    tenant::{affinity, enter_statement},
+};
+
+/// The way to all data; cheap to clone. Connections are made when first needed.
+#[derive(Clone)]
+pub struct Db(Arc<Inner>);
+
+struct Inner {
+    owner: Slots,
+    control: Slots,
+    tenant: Slots,
+    direct: PgConnectOptions,
+    registry: Registry,
+    acquire_timeout: Duration,
+    statement_ms: u64,
+}
+
+impl Db {
+    /// Prepares the three sets of connections. Fails only on a URL that is none.
+    pub fn new(settings: &config::Database) -> Result<Self, DbError> {
+        let options = |url: &Secret| url.expose().parse::<PgConnectOptions>().map_err(DbError::from);
+        let slots = |pool, url, size| Ok::<_, DbError>(Slots::new(pool, options(url)?, size, settings.acquire_timeout));
+        Ok(Self(Arc::new(Inner {
+            owner: slots("owner", &settings.owner_url, settings.owner_connections)?,
+            control: slots("control", &settings.control_url, settings.control_connections)?,
+            tenant: slots("tenant", &settings.tenant_url, settings.tenant_connections)?,
+            direct: options(&settings.control_url)?,
+            registry: Registry::default(),
+            acquire_timeout: settings.acquire_timeout,
+            statement_ms: u64::try_from(settings.statement_timeout.as_millis()).unwrap_or(5_000),
+        })))
+    }
+
+    /// A transaction on the shared schema `control`.
+    pub async fn control(&self) -> Result<ControlTx, DbError> {
+        ControlTx::begin(&self.0.control, self.0.statement_ms).await
+    }
+
+    /// A transaction of the provisioner, which may create roles and schemas.
+    pub async fn owner(&self) -> Result<OwnerTx, DbError> {
+        OwnerTx::begin(&self.0.owner).await
+    }
+
+    /// A transaction inside the tenant; refused unless the tenant is active.
+    pub async fn tenant(&self, tenant: TenantId) -> Result<TenantTx, DbError> {
+        let known = self.resolve(&TenantSelector::Id(tenant)).await?;
+        match TenantTx::begin(&self.0.tenant, &known, self.0.statement_ms).await {
+            Err(DbError::StaleEpoch) => {
+                let current = self.resolve_anew(tenant).await?;
+                TenantTx::begin(&self.0.tenant, &current, self.0.statement_ms).await
+            }
+            result => result,
+        }
+    }
+
+    /// Runs a message inside the tenant, as one implicit transaction and in one round trip. Gives the rows of each of
+    /// its statements; refused unless the tenant is active.
+    pub async fn read(&self, tenant: TenantId, message: &Message) -> Result<Vec<Vec<PgRow>>, DbError> {
+        let known = self.resolve(&TenantSelector::Id(tenant)).await?;
+        match self.read_in(&known, message).await {
+            Err(DbError::StaleEpoch) => {
+                let current = self.resolve_anew(tenant).await?;
+                self.read_in(&current, message).await
+            }
+            result => result,
+        }
+    }
+
+    async fn read_in(&self, tenant: &TenantRef, message: &Message) -> Result<Vec<Vec<PgRow>>, DbError> {
+        let sql = format!("{};{}", enter_statement(tenant, self.0.statement_ms), message.as_str());
+        loop {
+            let mut lease = self.0.tenant.acquire(affinity(tenant.id)).await?;
+            match fetch(&mut lease, sql.clone()).await {
+                Err(_) if lease.is_worth_another_try() => {}
+                result => return result,
+            }
+        }
+    }
+
+    /// The tenant of this id or slug, from memory where it is fresh. Its state is checked when it is entered.
+    pub async fn resolve(&self, selector: &TenantSelector) -> Result<TenantRef, DbError> {
+        if let Some(known) = self.0.registry.get(selector) {
+            return Ok(known);
+        }
+        let mut tx = self.control().await?;
+        let found = registry::find(&mut tx, selector).await?;
+        tx.commit().await?;
+        let tenant = found.ok_or(DbError::TenantNotFound)?;
+        self.0.registry.put(&tenant);
+        Ok(tenant)
+    }
+
+    async fn resolve_anew(&self, tenant: TenantId) -> Result<TenantRef, DbError> {
+        self.0.registry.forget(tenant);
+        self.resolve(&TenantSelector::Id(tenant)).await
+    }
+
+    /// How long the database takes to answer.
+    pub async fn ping(&self) -> Result<Duration, DbError> {
+        let started = Instant::now();
+        let mut lease = self.0.control.acquire(0).await?;
+        let answered = timeout(self.0.acquire_timeout, lease.conn().ping()).await;
+        let answered = answered.unwrap_or(Err(sqlx::Error::PoolTimedOut));
+        answered.map_err(|error| lease.classify(error))?;
+        Ok(started.elapsed())
+    }
+
+    /// A listener on a connection of its own, past any pooler. It reconnects by itself while it is asked for more.
+    pub async fn listen(&self, channel: &'static str) -> Result<PgListener, DbError> {
+        let pool = PgPoolOptions::new()
+            .max_connections(1)
+            .acquire_timeout(self.0.acquire_timeout)
+            .connect_lazy_with(self.0.direct.clone());
+        let mut listener = PgListener::connect_with(&pool).await?;
+        listener.listen(channel).await?;
+        Ok(listener)
+    }
+}
+
+/// Sends the message and sorts its rows by statement, leaving out those of the statement that enters the tenant.
+async fn fetch(lease: &mut Lease, sql: String) -> Result<Vec<Vec<PgRow>>, DbError> {
+    let collected = async {
+        let mut results = vec![Vec::new()];
+        let mut stream = lease.conn().fetch_many(sqlx::raw_sql(AssertSqlSafe(sql)));
+        while let Some(item) = stream.try_next().await? {
+            match (item, results.last_mut()) {
+                (Either::Right(row), Some(rows)) => rows.push(row),
+                _ => results.push(Vec::new()),
+            }
+        }
+        Ok::<_, sqlx::Error>(results)
+    };
+    let collected = collected.await;
+    let mut results = collected.map_err(|error| lease.classify(error))?;
+    results.pop();
+    results.remove(0);
+    Ok(results)
+}

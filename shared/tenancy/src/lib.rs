@@ -1,0 +1,33 @@
+//! How code reaches data: every customer has a schema of its own, and [`TenantTx`] is the only door to it.
+//!
+//! - A transaction enters its tenant with its first message to the server: timeouts, `search_path` and the tenant's own
+//!   role, all local to the transaction, in one call of `control.enter_tenant`, which also refuses a tenant that is not
+//!   active and a router that is behind (docs/adr/0002).
+//! - The login role owns nothing and inherits nothing. Outside a transaction of ours a tenant's tables do not exist.
+//! - Connections live in [`slots`]: a bounded set, affine to tenants, that never hands on an open transaction, whatever
+//!   happened to the future that opened it.
+//! - Hot single-message requests go through [`Db::read`]; a [`Message`] cannot carry text values.
+//!
+//! Absent here: no pool is public, no connection leaves without its transaction, nothing sets a path for a session.
+
+mod control;
+mod db;
+mod error;
+mod message;
+pub mod migrations;
+mod owner;
+mod registry;
+mod schema;
+mod slots;
+mod slug;
+mod tenant;
+
+pub use control::ControlTx;
+pub use db::Db;
+pub use error::DbError;
+pub use message::Message;
+pub use owner::OwnerTx;
+pub use registry::{TenantRef, TenantSelector};
+pub use schema::{SCHEMA_VERSION, SchemaName};
+pub use slug::{MalformedSlug, Slug};
+pub use tenant::TenantTx;

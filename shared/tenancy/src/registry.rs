@@ -1,0 +1,108 @@
+//! Which tenants there are, as the router remembers it.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use bulkhead_kernel::ids::TenantId;
+
+use crate::{ControlTx, DbError, Slug};
+
+/// How long an entry is believed. Entering the tenant checks its epoch, so an old entry costs a round trip, never a
+/// wrong answer; only a slug that moved to another tenant is seen this much later.
+const TTL: Duration = Duration::from_secs(10);
+
+/// The most tenants remembered; beyond it the whole memory starts anew.
+const CAPACITY: usize = 50_000;
+
+/// How a caller names a tenant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TenantSelector {
+    /// By its id.
+    Id(TenantId),
+    /// By its slug.
+    Slug(Slug),
+}
+
+/// A tenant as the registry knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TenantRef {
+    /// Its id, which names its schema.
+    pub id: TenantId,
+    /// What people type.
+    pub slug: Slug,
+    /// What people read.
+    pub name: String,
+    /// Rises whenever the tenant moves or changes state.
+    pub epoch: i64,
+}
+
+/// The remembered part of `control.tenants`.
+#[derive(Default)]
+pub(crate) struct Registry {
+    entries: Mutex<Entries>,
+}
+
+#[derive(Default)]
+struct Entries {
+    by_id: HashMap<TenantId, (Instant, TenantRef)>,
+    by_slug: HashMap<Slug, TenantId>,
+}
+
+impl Registry {
+    pub(crate) fn get(&self, selector: &TenantSelector) -> Option<TenantRef> {
+        let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        let id = match selector {
+            TenantSelector::Id(id) => id,
+            TenantSelector::Slug(slug) => entries.by_slug.get(slug)?,
+        };
+        let (since, tenant) = entries.by_id.get(id)?;
+        (since.elapsed() < TTL).then(|| tenant.clone())
+    }
+
+    pub(crate) fn put(&self, tenant: &TenantRef) {
+        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        if entries.by_id.len() >= CAPACITY {
+            *entries = Entries::default();
+        }
+        entries.by_slug.insert(tenant.slug.clone(), tenant.id);
+        entries.by_id.insert(tenant.id, (Instant::now(), tenant.clone()));
+    }
+
+    pub(crate) fn forget(&self, tenant: TenantId) {
+        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, tenant)) = entries.by_id.remove(&tenant) {
+            entries.by_slug.remove(&tenant.slug);
+        }
+    }
+}
+
+/// Looks a tenant up, whatever its state.
+pub(crate) async fn find(tx: &mut ControlTx, selector: &TenantSelector) -> Result<Option<TenantRef>, DbError> {
+    let (id, slug) = match selector {
+        TenantSelector::Id(id) => (Some(id.uuid()), None),
+        TenantSelector::Slug(slug) => (None, Some(slug.as_str())),
+    };
+    let row = sqlx::query!(
+        r#"
+        SELECT id, slug, name, epoch
+        FROM control.tenants
+        WHERE id = $1
+           OR slug = $2
+        "#,
+        id,
+        slug,
+    )
+    .fetch_optional(tx.conn())
+    .await?;
+    Ok(row.and_then(|row| {
+        Some(TenantRef {
+            id: row.id.into(),
+            slug: row.slug.parse().ok()?,
+            name: row.name,
+            epoch: row.epoch,
+        })
+    }))
+}

@@ -1,0 +1,226 @@
+//! A bounded set of connections that never hands on an open transaction.
+//!
+//! Each caller with the same key prefers the same connection, so that a server process loads the catalog of few tenants;
+//! when that one is busy any free one serves. A lease is marked before the first message of a transaction leaves.
+//! Whatever becomes of the future that opened it, a marked connection is rolled back and reset before anybody else gets
+//! it: by the commit, or by a task of its own when the lease is dropped. So a client that hangs up poisons nothing.
+
+use std::{
+    mem,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use sqlx::{AssertSqlSafe, ConnectOptions, Executor, PgConnection, postgres::PgConnectOptions};
+use tokio::{
+    runtime::Handle,
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::timeout,
+};
+
+use crate::DbError;
+
+/// Leaves nothing of a transaction behind: settings, role, locks, subscriptions. `DISCARD ALL` would also drop the
+/// prepared statements that the client believes in.
+const RESET: &str = "RESET ALL; RESET ROLE; SELECT pg_advisory_unlock_all(); UNLISTEN *";
+
+/// How long a rollback may take before the connection is thrown away instead.
+const ROLLBACK_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// What a place in the set holds.
+enum Slot {
+    Empty,
+    Idle(PgConnection),
+    Leased,
+}
+
+/// A bounded set of connections of one login.
+pub(crate) struct Slots {
+    pool: &'static str,
+    options: PgConnectOptions,
+    places: Arc<[Mutex<Slot>]>,
+    permits: Arc<Semaphore>,
+    acquire_timeout: Duration,
+}
+
+impl Slots {
+    pub(crate) fn new(pool: &'static str, options: PgConnectOptions, size: usize, acquire_timeout: Duration) -> Self {
+        Self {
+            pool,
+            options: options.application_name("bulkhead").disable_statement_logging(),
+            places: (0..size).map(|_| Mutex::new(Slot::Empty)).collect(),
+            permits: Arc::new(Semaphore::new(size)),
+            acquire_timeout,
+        }
+    }
+
+    /// A connection, by preference the one that `key` used before. Fails when none is free, or none can be made, within
+    /// the acquire timeout.
+    pub(crate) async fn acquire(&self, key: u64) -> Result<Lease, DbError> {
+        timeout(self.acquire_timeout, async {
+            let permit = Arc::clone(&self.permits).acquire_owned().await;
+            let permit = permit.map_err(|_| DbError::Unavailable(None))?;
+            let (berth, parked) = self.free_slot(key, permit).await;
+            let is_fresh = parked.is_none();
+            let connection = match parked {
+                Some(connection) => connection,
+                None => self.connect().await?,
+            };
+            Ok(Lease {
+                connection: Some(connection),
+                berth: Some(berth),
+                is_marked: false,
+                is_broken: false,
+                is_fresh,
+            })
+        })
+        .await
+        .unwrap_or(Err(DbError::Unavailable(None)))
+    }
+
+    /// A connection on which `message`, beginning with `BEGIN`, has opened a transaction.
+    pub(crate) async fn begin(&self, key: u64, message: &str) -> Result<Lease, DbError> {
+        loop {
+            let mut lease = self.acquire(key).await?;
+            lease.is_marked = true;
+            match lease.run(message.to_owned()).await {
+                Err(_) if lease.is_worth_another_try() => {}
+                result => return result.map(|()| lease),
+            }
+        }
+    }
+
+    /// While no connection can be made the reason is ours, never taken for a mistake of the caller.
+    async fn connect(&self) -> Result<PgConnection, DbError> {
+        let connected = self.options.connect().await;
+        connected.map_err(|error| DbError::Unavailable(Some(error)))
+    }
+
+    /// A permit is held, so one slot is free; should it move under our eyes, we look again.
+    async fn free_slot(&self, key: u64, permit: OwnedSemaphorePermit) -> (Berth, Option<PgConnection>) {
+        let count = self.places.len();
+        let first = usize::try_from(key % count as u64).unwrap_or_default();
+        loop {
+            for index in (first..count).chain(0..first) {
+                let mut slot = lock(&self.places[index]);
+                let parked = match mem::replace(&mut *slot, Slot::Leased) {
+                    Slot::Leased => continue,
+                    Slot::Idle(connection) => Some(connection),
+                    Slot::Empty => None,
+                };
+                drop(slot);
+                metrics::gauge!("db_pool_in_use", "pool" => self.pool).increment(1.0);
+                let berth = Berth {
+                    places: Arc::clone(&self.places),
+                    index,
+                    pool: self.pool,
+                    _permit: permit,
+                };
+                return (berth, parked);
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+fn lock(slot: &Mutex<Slot>) -> std::sync::MutexGuard<'_, Slot> {
+    slot.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The place a leased connection goes back to; left empty when it does not come back.
+struct Berth {
+    places: Arc<[Mutex<Slot>]>,
+    index: usize,
+    pool: &'static str,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Berth {
+    fn park(self, connection: PgConnection) {
+        *lock(&self.places[self.index]) = Slot::Idle(connection);
+    }
+}
+
+impl Drop for Berth {
+    fn drop(&mut self) {
+        metrics::gauge!("db_pool_in_use", "pool" => self.pool).decrement(1.0);
+        let mut slot = lock(&self.places[self.index]);
+        if matches!(*slot, Slot::Leased) {
+            *slot = Slot::Empty;
+        }
+    }
+}
+
+/// A connection held by one caller.
+pub(crate) struct Lease {
+    connection: Option<PgConnection>,
+    berth: Option<Berth>,
+    /// Whether an explicit transaction may be open on it.
+    is_marked: bool,
+    /// Whether nothing more can be said to the server on it.
+    is_broken: bool,
+    is_fresh: bool,
+}
+
+impl Lease {
+    /// Whether the failure may only mean that the connection had died of age while it lay idle.
+    pub(crate) const fn is_worth_another_try(&self) -> bool {
+        self.is_broken && !self.is_fresh
+    }
+
+    /// Commits and resets in one message. `SET CONSTRAINTS` fails in a transaction that an earlier error has spoilt,
+    /// where a bare `COMMIT` would quietly roll back.
+    pub(crate) async fn commit(mut self) -> Result<(), DbError> {
+        self.run(format!("SET CONSTRAINTS ALL IMMEDIATE; COMMIT; {RESET}"))
+            .await?;
+        self.is_marked = false;
+        Ok(())
+    }
+
+    async fn run(&mut self, message: String) -> Result<(), DbError> {
+        let result = self.conn().execute(sqlx::raw_sql(AssertSqlSafe(message))).await;
+        result.map(|_| ()).map_err(|error| self.classify(error))
+    }
+
+    /// Sorts an error and remembers whether the connection survived it.
+    pub(crate) fn classify(&mut self, error: sqlx::Error) -> DbError {
+        self.is_broken |= match &error {
+            sqlx::Error::Database(cause) => cause.code().is_some_and(|code| code.starts_with("57P")),
+            _ => true,
+        };
+        error.into()
+    }
+
+    /// The connection.
+    pub(crate) const fn conn(&mut self) -> &mut PgConnection {
+        self.connection
+            .as_mut()
+            .expect("a lease holds its connection until it is dropped")
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        let (Some(connection), Some(berth)) = (self.connection.take(), self.berth.take()) else {
+            return;
+        };
+        if self.is_broken {
+            return;
+        }
+        if !self.is_marked {
+            berth.park(connection);
+        } else if let Ok(runtime) = Handle::try_current() {
+            runtime.spawn(roll_back(connection, berth));
+        }
+    }
+}
+
+/// Makes a marked connection fit for the next caller, or drops it; its berth stays taken meanwhile.
+async fn roll_back(mut connection: PgConnection, berth: Berth) {
+    let message = AssertSqlSafe(format!("ROLLBACK; {RESET}"));
+    match timeout(ROLLBACK_TIMEOUT, connection.execute(sqlx::raw_sql(message))).await {
+        Ok(Ok(_)) => berth.park(connection),
+        Ok(Err(error)) => tracing::debug!(error = &error as &dyn std::error::Error, "a rollback failed"),
+        Err(_) => tracing::warn!("a rollback took too long; its connection is closed"),
+    }
+}

@@ -1,0 +1,57 @@
+//! Transactions inside a tenant.
+
+use bulkhead_kernel::ids::TenantId;
+use sqlx::PgConnection;
+
+use crate::{
+    DbError, TenantRef,
+    slots::{Lease, Slots},
+};
+
+/// A transaction that has taken the tenant's own role and sees the tenant's schema alone. There is no other way to a
+/// tenant's data. Dropped without [`TenantTx::commit`] it is rolled back.
+pub struct TenantTx {
+    lease: Lease,
+    tenant: TenantId,
+}
+
+impl TenantTx {
+    pub(crate) async fn begin(slots: &Slots, tenant: &TenantRef, statement_ms: u64) -> Result<Self, DbError> {
+        let message = format!("BEGIN; {}", enter_statement(tenant, statement_ms));
+        let lease = slots.begin(affinity(tenant.id), &message).await?;
+        Ok(Self {
+            lease,
+            tenant: tenant.id,
+        })
+    }
+
+    /// The connection inside this transaction.
+    pub const fn conn(&mut self) -> &mut PgConnection {
+        self.lease.conn()
+    }
+
+    /// Whose data this transaction sees.
+    #[must_use]
+    pub const fn tenant(&self) -> TenantId {
+        self.tenant
+    }
+
+    /// Makes everything done so far true, or nothing of it.
+    pub async fn commit(self) -> Result<(), DbError> {
+        self.lease.commit().await
+    }
+}
+
+/// The call that enters a tenant for the rest of the transaction it runs in.
+pub(crate) fn enter_statement(tenant: &TenantRef, statement_ms: u64) -> String {
+    format!(
+        "SELECT control.enter_tenant('{}'::uuid, {}, {statement_ms})",
+        tenant.id.uuid(),
+        tenant.epoch,
+    )
+}
+
+/// Spreads tenants evenly over connections: the random half of a UUIDv7.
+pub(crate) const fn affinity(tenant: TenantId) -> u64 {
+    tenant.uuid().as_u64_pair().1
+}
