@@ -13,7 +13,9 @@ CREATE TABLE control.identities
     updated_at        timestamptz NOT NULL DEFAULT now(),
     CONSTRAINT identities_pkey PRIMARY KEY (id),
     CONSTRAINT identities_email_key UNIQUE (email),
-    CONSTRAINT identities_email_check CHECK (email = lower(email) AND length(email) <= 254),
+    CONSTRAINT identities_email_check CHECK (email = lower(email) AND octet_length(email) <= 254),
+    CONSTRAINT identities_first_name_check CHECK (length(first_name) BETWEEN 1 AND 100),
+    CONSTRAINT identities_last_name_check CHECK (length(last_name) BETWEEN 1 AND 100),
     CONSTRAINT identities_status_check CHECK (status IN ('active', 'disabled'))
 );
 
@@ -39,28 +41,32 @@ CREATE TABLE control.sessions
     id             uuid        NOT NULL,
     identity_id    uuid        NOT NULL,
     device         text        NOT NULL,
-    auth_time      timestamptz NOT NULL,
-    created_at     timestamptz NOT NULL,
+    -- How the person signed in (RFC 8176) and when; both go into every access token of the session.
+    methods        text[]      NOT NULL,
+    signed_in_at   timestamptz NOT NULL,
     last_used_at   timestamptz NOT NULL,
+    -- The absolute limit; the idle limit is the expiry of the newest refresh token.
     expires_at     timestamptz NOT NULL,
     revoked_at     timestamptz,
     revoked_reason text,
     CONSTRAINT sessions_pkey PRIMARY KEY (id),
     CONSTRAINT sessions_identity_fkey FOREIGN KEY (identity_id) REFERENCES control.identities (id) ON DELETE CASCADE,
+    CONSTRAINT sessions_device_check CHECK (length(device) <= 200),
     CONSTRAINT sessions_reason_check CHECK (revoked_reason IN ('logout', 'logout_all', 'reuse', 'operator')),
     CONSTRAINT sessions_revoked_check CHECK ((revoked_at IS NULL) = (revoked_reason IS NULL))
 );
 
 CREATE INDEX sessions_identity_idx ON control.sessions (identity_id);
 
--- Only the hash of a refresh token is kept. A child's secret derives from the parent's secret and this nonce, so the
--- same child can be given again to a client that lost the answer, and to nobody who lacks the parent.
+-- Only the hash of a refresh token is kept. A child's secret is HMAC-SHA-256 of its nonce under the parent's secret, so
+-- the same child can be given again to a client that lost the answer, and to nobody who lacks the parent. A parent has
+-- one child at the most: a session is a line, never a tree.
 CREATE TABLE control.refresh_tokens
 (
     id          uuid        NOT NULL,
     session_id  uuid        NOT NULL,
     parent_id   uuid,
-    nonce       bytea       NOT NULL,
+    nonce       bytea,
     secret_hash bytea       NOT NULL,
     tenant_id   uuid,
     created_at  timestamptz NOT NULL,
@@ -68,13 +74,15 @@ CREATE TABLE control.refresh_tokens
     used_at     timestamptz,
     CONSTRAINT refresh_tokens_pkey PRIMARY KEY (id),
     CONSTRAINT refresh_tokens_parent_key UNIQUE (parent_id),
+    CONSTRAINT refresh_tokens_nonce_check CHECK ((parent_id IS NULL) = (nonce IS NULL)),
+    CONSTRAINT refresh_tokens_hash_check CHECK (octet_length(secret_hash) = 32),
     CONSTRAINT refresh_tokens_session_fkey FOREIGN KEY (session_id) REFERENCES control.sessions (id) ON DELETE CASCADE
 );
 
 CREATE INDEX refresh_tokens_session_idx ON control.refresh_tokens (session_id);
 
--- Whether a session still lives; a tenant role learns that one bit and nothing else.
-CREATE FUNCTION control.is_session_live(p_session uuid) RETURNS boolean
+-- Whether a session lives at this time; a tenant role learns that one bit and nothing else.
+CREATE FUNCTION control.is_session_live(p_session uuid, p_now timestamptz) RETURNS boolean
     LANGUAGE sql
     STABLE
     SECURITY DEFINER
@@ -86,8 +94,8 @@ SELECT EXISTS (SELECT
                         JOIN control.identities AS i ON i.id = s.identity_id
                WHERE s.id = p_session
                  AND s.revoked_at IS NULL
-                 AND s.expires_at > now()
+                 AND s.expires_at > p_now
                  AND i.status = 'active')
 $$;
 
-GRANT EXECUTE ON FUNCTION control.is_session_live(uuid) TO bulkhead_tenants;
+GRANT EXECUTE ON FUNCTION control.is_session_live(uuid, timestamptz) TO bulkhead_tenants;

@@ -23,14 +23,18 @@ CREATE TABLE roles
     is_system   boolean     NOT NULL,
     created_at  timestamptz NOT NULL DEFAULT now(),
     CONSTRAINT roles_pkey PRIMARY KEY (id),
-    CONSTRAINT roles_name_key UNIQUE (name)
+    CONSTRAINT roles_name_check CHECK (length(name) BETWEEN 1 AND 50)
 );
+
+-- Nobody shall be fooled by an "Owner" beside the owner.
+CREATE UNIQUE INDEX roles_name_key ON roles (lower(name));
 
 CREATE TABLE role_permissions
 (
     role_id    uuid NOT NULL,
     permission text NOT NULL,
     CONSTRAINT role_permissions_pkey PRIMARY KEY (role_id, permission),
+    CONSTRAINT role_permissions_permission_check CHECK (permission ~ '^[a-z_]+:[a-z_]+$'),
     CONSTRAINT role_permissions_role_fkey FOREIGN KEY (role_id) REFERENCES roles (id) ON DELETE CASCADE
 );
 
