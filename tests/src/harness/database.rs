@@ -1,0 +1,135 @@
+//! One database per test, copied from a template that the first test of a run makes.
+
+use std::time::Duration;
+
+use bulkhead_kernel::{config::Config, config::ConfigSource, ids::TenantId, secret::Secret};
+use bulkhead_tenancy::{Db, SchemaName, Slug, migrations::migrate_control};
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, postgres::PgConnectOptions};
+use uuid::Uuid;
+
+/// Makes all but one test wait while the template is built.
+const TEMPLATE_LOCK: i64 = 0x6275_6c6b;
+const TEMPLATE: &str = "bulkhead_template";
+
+/// A variable that `scripts/with-services` sets; tests run under it.
+pub fn test_env(name: &str) -> String {
+    #[expect(clippy::disallowed_methods, reason = "the test services are not settings of the product")]
+    std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run the tests with `make test`"))
+}
+
+/// A database of its own with the schema `control`, gone with the test's services.
+pub struct TestDb {
+    name: String,
+    server: String,
+}
+
+impl TestDb {
+    /// A fresh copy of the template.
+    pub async fn new() -> Self {
+        Self::on(test_env("TEST_DATABASE_URL")).await
+    }
+
+    /// The same on another server, named by the URL of a superuser.
+    pub async fn on(server: String) -> Self {
+        let mut admin = connect(&server, None).await;
+        sqlx::query_scalar!("SELECT pg_advisory_lock($1)::text", TEMPLATE_LOCK)
+            .fetch_one(&mut admin)
+            .await
+            .unwrap();
+        let exists = sqlx::query_scalar!("SELECT count(*) FROM pg_database WHERE datname = $1", TEMPLATE)
+            .fetch_one(&mut admin)
+            .await
+            .unwrap();
+        if exists == Some(0) {
+            run(&mut admin, &format!("CREATE DATABASE {TEMPLATE}_new")).await;
+            let url = Secret::new(url(&server, "postgres", &format!("{TEMPLATE}_new")));
+            migrate_control(&url, [&url, &url]).await.unwrap();
+            run(&mut admin, &format!("ALTER DATABASE {TEMPLATE}_new RENAME TO {TEMPLATE}")).await;
+        }
+        let name = format!("test_{}", Uuid::now_v7().simple());
+        run(&mut admin, &format!("CREATE DATABASE {name} TEMPLATE {TEMPLATE} STRATEGY file_copy")).await;
+        // A copy does not take the database's own privileges with it.
+        run(
+            &mut admin,
+            &format!(
+                "REVOKE ALL ON DATABASE {name} FROM PUBLIC; \
+                 GRANT CONNECT ON DATABASE {name} TO bulkhead_control, bulkhead_tenant"
+            ),
+        )
+        .await;
+        admin.close().await.unwrap();
+        Self { name, server }
+    }
+
+    /// The URL of this database for a login.
+    pub fn url(&self, user: &str) -> String {
+        url(&self.server, user, &self.name)
+    }
+
+    /// The three database settings, as environment variables.
+    pub fn settings(&self) -> Vec<(String, String)> {
+        [("OWNER", "postgres"), ("CONTROL", "bulkhead_control"), ("TENANT", "bulkhead_tenant")]
+            .map(|(key, user)| (format!("BULKHEAD__DATABASE__{key}_URL"), self.url(user)))
+            .into()
+    }
+
+    /// The product's way to this database, with a few settings of the test's choice.
+    pub fn db(&self, more: &[(&str, &str)]) -> Db {
+        let more = more.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+        let env = self.settings().into_iter().chain(more);
+        let config = Config::load_for(ConfigSource::from_env(env), &[]).unwrap_or_else(|mistakes| panic!("{mistakes}"));
+        Db::new(&config.database).unwrap()
+    }
+
+    /// An active tenant, built by the product's own steps but without the job.
+    pub async fn tenant(&self, db: &Db, slug: &str) -> TenantId {
+        let tenant = TenantId::new();
+        let slug: Slug = slug.parse().unwrap();
+        let mut tx = db.owner().await.unwrap();
+        sqlx::query!(
+            "INSERT INTO control.tenants (id, slug, name, status) VALUES ($1, $2, $2, 'active')",
+            tenant.uuid(),
+            slug.as_str(),
+        )
+        .execute(tx.conn())
+        .await
+        .unwrap();
+        tx.create_tenant_role(tenant).await.unwrap();
+        tx.create_tenant_schema(tenant, &slug).await.unwrap();
+        tx.migrate_tenant_schema(tenant).await.unwrap();
+        tx.commit().await.unwrap();
+        tenant
+    }
+
+    /// A connection past the product, as any login.
+    pub async fn connect(&self, user: &str) -> PgConnection {
+        connect(&self.url(user), None).await
+    }
+
+    /// A connection of the superuser that looks into one tenant.
+    pub async fn look_into(&self, tenant: TenantId) -> PgConnection {
+        connect(&self.url("postgres"), Some(SchemaName::from(tenant))).await
+    }
+}
+
+/// Runs any text as it stands.
+pub async fn run(connection: &mut PgConnection, sql: &str) {
+    connection.execute(sqlx::raw_sql(AssertSqlSafe(sql))).await.unwrap();
+}
+
+async fn connect(url: &str, schema: Option<SchemaName>) -> PgConnection {
+    let mut options: PgConnectOptions = url.parse().unwrap();
+    if let Some(schema) = schema {
+        options = options.options([("search_path", schema.to_string())]);
+    }
+    let connecting = PgConnection::connect_with(&options);
+    tokio::time::timeout(Duration::from_secs(10), connecting).await.unwrap().unwrap()
+}
+
+/// `server` with another user and database; the test servers trust everybody on loopback.
+fn url(server: &str, user: &str, database: &str) -> String {
+    let (_, rest) = server.split_once("://").unwrap();
+    let host = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
+    let host = host.split(['/', '?']).next().unwrap();
+    format!("postgres://{user}@{host}/{database}")
+}

@@ -1,0 +1,26 @@
+//! A database of its own, an API and a worker for every test, and people to act in it.
+
+mod app;
+mod client;
+mod database;
+mod persona;
+pub mod server;
+
+use std::{future::Future, time::Duration};
+
+pub use app::{App, Options};
+pub use client::{Answer, Client};
+pub use database::{TestDb, test_env};
+pub use persona::Founder;
+
+/// Waits until `condition` gives a value; asks again and again, and fails the test after a generous while.
+pub async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, mut condition: impl FnMut() -> F) -> T {
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
+    loop {
+        if let Some(value) = condition().await {
+            return value;
+        }
+        assert!(tokio::time::Instant::now() < deadline, "did not happen within a minute: {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}

@@ -1,0 +1,1 @@
+//! Nothing but tests: see `main.rs`, which is one test binary for the whole workspace.

@@ -1,0 +1,7 @@
+//! Every test that needs a database, a process or a server. One binary, so that it is linked once.
+
+#![expect(clippy::pedantic, reason = "tests may be plain")]
+
+#[expect(unreachable_pub, reason = "a test binary has no public interface")]
+mod harness;
+mod tenancy;

@@ -1,0 +1,5 @@
+//! The compartments: who gets in, and what cannot get out.
+
+mod connections;
+mod isolation;
+mod schema;
