@@ -7,7 +7,7 @@ DECLARE
     wanted record;
 BEGIN
     FOR wanted IN
-        SELECT *
+        SELECT roles.name, roles.attributes
         FROM (VALUES ('bulkhead_control', 'LOGIN NOINHERIT'),
                      ('bulkhead_tenant', 'LOGIN NOINHERIT'),
                      ('bulkhead_tenants', 'NOLOGIN NOINHERIT')) AS roles (name, attributes)

@@ -107,71 +107,6 @@ BEGIN
 END
 $$;
 
--- Whether a VM may go from one phase to another; the same list as in compute's vms/phase.rs, a test compares them.
-CREATE FUNCTION control.is_vm_transition(p_from text, p_to text) RETURNS boolean
-    LANGUAGE sql
-    IMMUTABLE
-    SET search_path = pg_catalog, pg_temp
-AS
-$$
-SELECT p_from || ' > ' || p_to IN (
-    'REQUESTED > PROVISIONING',
-    'REQUESTED > DELETING',
-    'PROVISIONING > STARTING',
-    'PROVISIONING > STOPPED',
-    'PROVISIONING > ERROR',
-    'PROVISIONING > DELETING',
-    'STARTING > RUNNING',
-    'STARTING > STOPPED',
-    'STARTING > ERROR',
-    'STARTING > DELETING',
-    'RUNNING > STARTING',
-    'RUNNING > STOPPING',
-    'RUNNING > STOPPED',
-    'RUNNING > RESTARTING',
-    'RUNNING > ERROR',
-    'RUNNING > DELETING',
-    'STOPPING > RUNNING',
-    'STOPPING > STOPPED',
-    'STOPPING > ERROR',
-    'STOPPING > DELETING',
-    'STOPPED > STARTING',
-    'STOPPED > RUNNING',
-    'STOPPED > ERROR',
-    'STOPPED > DELETING',
-    'RESTARTING > RUNNING',
-    'RESTARTING > STOPPED',
-    'RESTARTING > ERROR',
-    'RESTARTING > DELETING',
-    'ERROR > STARTING',
-    'ERROR > RUNNING',
-    'ERROR > STOPPED',
-    'ERROR > DELETING',
-    'DELETING > DELETED'
-)
-$$;
-
--- The trigger of every tenant's vms: an unlisted change of phase is refused even when it comes as raw SQL.
-CREATE FUNCTION control.check_vm_transition() RETURNS trigger
-    LANGUAGE plpgsql
-    SECURITY DEFINER
-    SET search_path = pg_catalog, pg_temp
-AS
-$$
-BEGIN
-    IF TG_OP = 'INSERT' THEN
-        IF NEW.phase <> 'REQUESTED' THEN
-            RAISE EXCEPTION 'a vm begins as REQUESTED, not as %', NEW.phase
-                USING ERRCODE = 'check_violation', CONSTRAINT = 'vms_transition_check';
-        END IF;
-    ELSIF NEW.phase <> OLD.phase AND NOT control.is_vm_transition(OLD.phase, NEW.phase) THEN
-        RAISE EXCEPTION 'a vm cannot go from % to %', OLD.phase, NEW.phase
-            USING ERRCODE = 'check_violation', CONSTRAINT = 'vms_transition_check';
-    END IF;
-    RETURN NEW;
-END
-$$;
-
 -- The templates as a tenant may see them.
 CREATE FUNCTION control.list_vm_templates()
     RETURNS TABLE
@@ -202,5 +137,4 @@ $$;
 GRANT EXECUTE ON FUNCTION control.touch_vm_work(uuid, text) TO bulkhead_tenants;
 GRANT EXECUTE ON FUNCTION control.hold_vm_lease(uuid, bigint, bigint) TO bulkhead_tenants;
 GRANT EXECUTE ON FUNCTION control.place_vm_work(uuid, bigint, text) TO bulkhead_tenants;
-GRANT EXECUTE ON FUNCTION control.is_vm_transition(text, text) TO bulkhead_tenants, bulkhead_control;
 GRANT EXECUTE ON FUNCTION control.list_vm_templates() TO bulkhead_tenants;

@@ -4,4 +4,9 @@
 
 #[expect(unreachable_pub, reason = "a test binary has no public interface")]
 mod harness;
+mod house;
+mod http;
+mod iam;
+mod jobs;
+mod mail;
 mod tenancy;

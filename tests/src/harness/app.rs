@@ -6,7 +6,11 @@ use bulkhead_kernel::ids::JobId;
 use tokio::process::Command;
 use uuid::Uuid;
 
-use super::{Client, TestDb, server::{Server, path_of}, test_env};
+use super::{
+    Client, TestDb,
+    server::{Server, path_of},
+    test_env,
+};
 
 /// How an [`App`] differs from the usual one.
 #[derive(Default)]
@@ -105,7 +109,11 @@ fn usual_settings(simulator: &std::path::Path, keys: PathBuf) -> Vec<(String, St
 
 /// One pair of signing keys for the whole run, made by the product's own command.
 async fn keys() -> PathBuf {
-    let port = test_env("TEST_DATABASE_URL").rsplit(':').next().unwrap_or_default().replace('/', "-");
+    let port = test_env("TEST_DATABASE_URL")
+        .rsplit(':')
+        .next()
+        .unwrap_or_default()
+        .replace('/', "-");
     let shared = std::env::temp_dir().join(format!("bulkhead-test-keys-{port}"));
     if !shared.exists() {
         let own = std::env::temp_dir().join(format!("bulkhead-test-keys-{}", Uuid::now_v7()));

@@ -13,7 +13,10 @@ const TEMPLATE: &str = "bulkhead_template";
 
 /// A variable that `scripts/with-services` sets; tests run under it.
 pub fn test_env(name: &str) -> String {
-    #[expect(clippy::disallowed_methods, reason = "the test services are not settings of the product")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the test services are not settings of the product"
+    )]
     std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run the tests with `make test`"))
 }
 
@@ -44,10 +47,18 @@ impl TestDb {
             run(&mut admin, &format!("CREATE DATABASE {TEMPLATE}_new")).await;
             let url = Secret::new(url(&server, "postgres", &format!("{TEMPLATE}_new")));
             migrate_control(&url, [&url, &url]).await.unwrap();
-            run(&mut admin, &format!("ALTER DATABASE {TEMPLATE}_new RENAME TO {TEMPLATE}")).await;
+            run(
+                &mut admin,
+                &format!("ALTER DATABASE {TEMPLATE}_new RENAME TO {TEMPLATE}"),
+            )
+            .await;
         }
         let name = format!("test_{}", Uuid::now_v7().simple());
-        run(&mut admin, &format!("CREATE DATABASE {name} TEMPLATE {TEMPLATE} STRATEGY file_copy")).await;
+        run(
+            &mut admin,
+            &format!("CREATE DATABASE {name} TEMPLATE {TEMPLATE} STRATEGY file_copy"),
+        )
+        .await;
         // A copy does not take the database's own privileges with it.
         run(
             &mut admin,
@@ -68,9 +79,13 @@ impl TestDb {
 
     /// The three database settings, as environment variables.
     pub fn settings(&self) -> Vec<(String, String)> {
-        [("OWNER", "postgres"), ("CONTROL", "bulkhead_control"), ("TENANT", "bulkhead_tenant")]
-            .map(|(key, user)| (format!("BULKHEAD__DATABASE__{key}_URL"), self.url(user)))
-            .into()
+        [
+            ("OWNER", "postgres"),
+            ("CONTROL", "bulkhead_control"),
+            ("TENANT", "bulkhead_tenant"),
+        ]
+        .map(|(key, user)| (format!("BULKHEAD__DATABASE__{key}_URL"), self.url(user)))
+        .into()
     }
 
     /// The product's way to this database, with a few settings of the test's choice.
@@ -123,7 +138,10 @@ async fn connect(url: &str, schema: Option<SchemaName>) -> PgConnection {
         options = options.options([("search_path", schema.to_string())]);
     }
     let connecting = PgConnection::connect_with(&options);
-    tokio::time::timeout(Duration::from_secs(10), connecting).await.unwrap().unwrap()
+    tokio::time::timeout(Duration::from_secs(10), connecting)
+        .await
+        .unwrap()
+        .unwrap()
 }
 
 /// `server` with another user and database; the test servers trust everybody on loopback.

@@ -4,23 +4,30 @@ mod app;
 mod client;
 mod database;
 mod persona;
+mod postgres;
+mod relay;
 pub mod server;
 
-use std::{future::Future, time::Duration};
+use std::time::Duration;
 
 pub use app::{App, Options};
-pub use client::{Answer, Client};
-pub use database::{TestDb, test_env};
-pub use persona::Founder;
+pub use client::Client;
+pub use database::{TestDb, run, test_env};
+pub use persona::{Founder, PASSWORD};
+pub use postgres::Postgres;
+pub use relay::{Mail, Relay};
 
 /// Waits until `condition` gives a value; asks again and again, and fails the test after a generous while.
-pub async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, mut condition: impl FnMut() -> F) -> T {
+pub async fn eventually<T>(what: &str, mut condition: impl AsyncFnMut() -> Option<T>) -> T {
     let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
     loop {
         if let Some(value) = condition().await {
             return value;
         }
-        assert!(tokio::time::Instant::now() < deadline, "did not happen within a minute: {what}");
+        assert!(
+            tokio::time::Instant::now() < deadline,
+            "did not happen within a minute: {what}"
+        );
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }

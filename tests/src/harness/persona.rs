@@ -32,7 +32,10 @@ impl App {
         let email = format!("founder@{company}.example");
         let pair = self.register(&email).await;
         let client = self.client.with_token(pair["access_token"].as_str().unwrap());
-        let created = client.post("/api/v1/tenants", &json!({ "name": company })).await.expect(202);
+        let created = client
+            .post("/api/v1/tenants", &json!({ "name": company }))
+            .await
+            .expect(202);
         let id = created["id"].as_str().unwrap().to_owned();
         eventually("the tenant is active", async || {
             let tenant = client.get(&format!("/api/v1/tenants/{id}")).await.expect(200);

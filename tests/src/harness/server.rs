@@ -53,7 +53,11 @@ impl Server {
         let (log, exited) = watch::channel(Vec::new());
         tokio::spawn(collect(lines, log));
         tokio::spawn(async move { while let Ok(Some(_)) = stderr.next_line().await {} });
-        Self { child, addresses, exited }
+        Self {
+            child,
+            addresses,
+            exited,
+        }
     }
 
     /// The base URL of the listener of this name, `public` or `internal`.

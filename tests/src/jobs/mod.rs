@@ -95,12 +95,12 @@ struct Running {
 }
 
 impl Running {
+    /// One that runs one job at a time.
     fn start(db: Db, registry: Registry, settings: &Jobs) -> Self {
-        Self::with_grace(db, registry, settings, Duration::from_secs(20))
+        Self::of(Worker::new(db, registry, settings).unwrap())
     }
 
-    fn with_grace(db: Db, registry: Registry, settings: &Jobs, grace: Duration) -> Self {
-        let worker = Worker::new(db, registry, settings).unwrap().with_concurrency(2).with_grace(grace);
+    fn of(worker: Worker) -> Self {
         let stop = CancellationToken::new();
         Self {
             health: worker.health(),

@@ -1,6 +1,6 @@
 //! What no worker knows waits for one that does.
 
-use bulkhead_jobs::{Outcome, Registry, Worker};
+use bulkhead_jobs::{Outcome, Registry};
 use serde::{Deserialize, Serialize};
 
 use super::{Notes, Ping, Running, ping, quick, reaches, row, submit};
@@ -53,10 +53,8 @@ async fn the_urgent_comes_first_and_then_the_oldest() {
             urgents.add("urgent");
             async { Outcome::Done }
         });
-    let stop = tokio_util::sync::CancellationToken::new();
-    let worker = tokio::spawn(Worker::new(db, registry, &quick()).unwrap().run(stop.clone()));
+    let worker = Running::start(db, registry, &quick());
     reaches(&test, last, "done").await;
-    stop.cancel();
-    worker.await.unwrap();
+    worker.stop().await;
     assert_eq!(notes.list(), ["urgent", "1", "2", "3"]);
 }

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use bulkhead_jobs::{Outcome, Registry};
+use bulkhead_jobs::{Outcome, Registry, Worker};
 use tokio::{sync::Semaphore, time::Instant};
 
 use super::{Notes, Ping, Running, ping, quick, row, submit};
@@ -29,7 +29,8 @@ async fn running_jobs_are_finished_and_no_other_is_taken() {
     for note in ["1", "2", "3"] {
         jobs.push(submit(&db, &ping(note)).await);
     }
-    let worker = Running::start(db, registry(&gate, &notes), &quick());
+    let worker = Worker::new(db, registry(&gate, &notes), &quick()).unwrap();
+    let worker = Running::of(worker.with_concurrency(2));
     notes.wait_for(2).await;
     assert!(worker.health.is_ready());
     worker.stop.cancel();
@@ -51,7 +52,8 @@ async fn what_cannot_finish_in_time_is_handed_back_without_costing_an_attempt() 
     let (gate, notes) = (Arc::new(Semaphore::new(0)), Notes::default());
     let job = submit(&db, &ping("slow")).await;
     let grace = Duration::from_millis(300);
-    let worker = Running::with_grace(db.clone(), registry(&gate, &notes), &quick(), grace);
+    let worker = Worker::new(db.clone(), registry(&gate, &notes), &quick()).unwrap();
+    let worker = Running::of(worker.with_grace(grace));
     notes.wait_for(1).await;
     let stopped = Instant::now();
     worker.stop().await;

@@ -43,7 +43,10 @@ async fn sessions_in_transaction(test: &TestDb) -> i64 {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn twenty_thousand_cancelled_entries_poison_nobody() {
     let test = TestDb::new().await;
-    let db = test.db(&[("BULKHEAD__DATABASE__TENANT_CONNECTIONS", "4"), ("BULKHEAD__DATABASE__ACQUIRE_TIMEOUT_MS", "20000")]);
+    let db = test.db(&[
+        ("BULKHEAD__DATABASE__TENANT_CONNECTIONS", "4"),
+        ("BULKHEAD__DATABASE__ACQUIRE_TIMEOUT_MS", "20000"),
+    ]);
     let tenants = [test.tenant(&db, "here").await, test.tenant(&db, "there").await];
     let hang_ups = (0..8_u64).map(|lane| {
         let db = db.clone();
@@ -105,7 +108,10 @@ async fn a_transaction_dropped_half_way_is_rolled_back() {
     let mut tx = db.tenant(tenant).await.unwrap();
     tx.conn().execute(sqlx::raw_sql(insert)).await.unwrap();
     drop(tx);
-    let rows = db.read(tenant, &Message::new().sql("SELECT count(*) FROM roles")).await.unwrap();
+    let rows = db
+        .read(tenant, &Message::new().sql("SELECT count(*) FROM roles"))
+        .await
+        .unwrap();
     assert_eq!(rows[0][0].get::<i64, _>(0), 0);
 }
 

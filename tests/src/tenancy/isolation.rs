@@ -43,7 +43,12 @@ async fn the_login_role_reads_no_tenant_table_without_entering() {
             assert_eq!(refusal(&mut login, &sql).await.as_deref(), Some(DENIED), "{sql}");
         }
     }
-    for sql in ["SELECT FROM control.tenants", "SELECT FROM control.identities", "CREATE TABLE public.x ()", "CREATE TEMP TABLE x ()"] {
+    for sql in [
+        "SELECT FROM control.tenants",
+        "SELECT FROM control.identities",
+        "CREATE TABLE public.x ()",
+        "CREATE TEMP TABLE x ()",
+    ] {
         assert_eq!(refusal(&mut login, sql).await.as_deref(), Some(DENIED), "{sql}");
     }
 }
@@ -88,11 +93,17 @@ async fn a_transaction_sees_its_own_tenant_and_leaves_nothing_behind() {
     let (here, there) = (test.tenant(&db, "here").await, test.tenant(&db, "there").await);
     for tenant in [here, there, here] {
         let mut tx = db.tenant(tenant).await.unwrap();
-        let row = sqlx::raw_sql("SELECT current_schema()::text, current_user::text").fetch_one(tx.conn()).await.unwrap();
+        let row = sqlx::raw_sql("SELECT current_schema()::text, current_user::text")
+            .fetch_one(tx.conn())
+            .await
+            .unwrap();
         let expected = SchemaName::from(tenant).to_string();
         assert_eq!(row.get::<String, _>(0), expected);
         assert_eq!(row.get::<String, _>(1), expected);
-        tx.conn().execute(sqlx::raw_sql("SET statement_timeout = 1234")).await.unwrap();
+        tx.conn()
+            .execute(sqlx::raw_sql("SET statement_timeout = 1234"))
+            .await
+            .unwrap();
         tx.commit().await.unwrap();
     }
     let message = Message::new().sql("SELECT current_user::text, current_setting('statement_timeout')");
@@ -110,7 +121,10 @@ async fn unknown_pending_and_suspended_tenants_are_refused_before_any_query() {
     assert!(db.tenant(tenant).await.is_ok());
     for state in ["suspended", "deleting", "pending"] {
         set_state(&db, tenant, state, 0).await;
-        assert!(matches!(db.tenant(tenant).await, Err(DbError::TenantNotActive)), "{state}");
+        assert!(
+            matches!(db.tenant(tenant).await, Err(DbError::TenantNotActive)),
+            "{state}"
+        );
         let read = db.read(tenant, &Message::new().sql("SELECT 1")).await;
         assert!(matches!(read, Err(DbError::TenantNotActive)), "{state}");
     }
@@ -125,7 +139,13 @@ async fn a_router_that_is_behind_looks_again() {
     set_state(&db, tenant, "active", 1).await;
     db.tenant(tenant).await.unwrap().commit().await.unwrap();
     set_state(&db, tenant, "active", 1).await;
-    let rows = db.read(tenant, &Message::new().sql("SELECT 7::bigint").then().sql("SELECT 8::bigint")).await.unwrap();
+    let rows = db
+        .read(
+            tenant,
+            &Message::new().sql("SELECT 7::bigint").then().sql("SELECT 8::bigint"),
+        )
+        .await
+        .unwrap();
     assert_eq!(rows.len(), 2);
     assert_eq!(rows[1][0].get::<i64, _>(0), 8);
 }

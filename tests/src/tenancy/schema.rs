@@ -15,10 +15,13 @@ async fn building_twice_changes_nothing() {
     tx.migrate_tenant_schema(tenant).await.unwrap();
     tx.commit().await.unwrap();
     let mut admin = test.connect("postgres").await;
-    let version = sqlx::query_scalar!("SELECT schema_version FROM control.tenants WHERE id = $1", tenant.uuid())
-        .fetch_one(&mut admin)
-        .await
-        .unwrap();
+    let version = sqlx::query_scalar!(
+        "SELECT schema_version FROM control.tenants WHERE id = $1",
+        tenant.uuid()
+    )
+    .fetch_one(&mut admin)
+    .await
+    .unwrap();
     assert_eq!(version, Some(SCHEMA_VERSION));
 }
 

@@ -1,0 +1,60 @@
+//! Who may know whom, read from the manifests.
+
+use std::collections::BTreeSet;
+
+use super::read;
+
+/// Each crate and the crates of ours it may depend on.
+const ARROWS: &[(&str, &[&str])] = &[
+    ("shared/kernel", &[]),
+    ("shared/tenancy", &["kernel"]),
+    ("shared/jobs", &["kernel", "tenancy"]),
+    ("shared/mail", &["kernel", "tenancy", "jobs"]),
+    ("shared/iam", &["kernel", "tenancy", "jobs", "mail"]),
+    ("shared/tenants", &["kernel", "tenancy", "jobs", "mail", "iam"]),
+    ("shared/compute", &["kernel", "tenancy", "jobs", "iam"]),
+    (
+        "api",
+        &["kernel", "tenancy", "jobs", "mail", "iam", "tenants", "compute"],
+    ),
+    (
+        "worker",
+        &["kernel", "tenancy", "jobs", "mail", "iam", "tenants", "compute"],
+    ),
+];
+
+fn dependencies(manifest: &str) -> BTreeSet<&str> {
+    let (_, dependencies) = manifest.split_once("\n[dependencies]\n").unwrap_or_default();
+    let own = dependencies.split("\n[").next().unwrap_or_default();
+    own.lines()
+        .filter_map(|line| line.split(['.', ' ', '=']).next())
+        .collect()
+}
+
+#[test]
+fn arrows_point_one_way() {
+    for (name, allowed) in ARROWS {
+        let manifest = read(&format!("{name}/Cargo.toml"));
+        for dependency in dependencies(&manifest) {
+            if let Some(ours) = dependency.strip_prefix("bulkhead-") {
+                assert!(allowed.contains(&ours), "{name} must not know {ours}");
+            }
+        }
+    }
+}
+
+#[test]
+fn http_stays_in_api_and_sql_stays_out_of_it() {
+    for (name, _) in ARROWS {
+        let manifest = read(&format!("{name}/Cargo.toml"));
+        let dependencies = dependencies(&manifest);
+        let foreign: &[&str] = match *name {
+            "api" => &["sqlx", "apalis", "apalis-core"],
+            "worker" => &["sqlx"],
+            _ => &["axum", "http", "tower-http", "utoipa"],
+        };
+        for dependency in foreign {
+            assert!(!dependencies.contains(dependency), "{name} must not know {dependency}");
+        }
+    }
+}

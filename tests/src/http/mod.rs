@@ -1,0 +1,9 @@
+//! The product as its users see it: real processes, asked over HTTP.
+
+mod bad_input;
+mod crash;
+mod hang_ups;
+mod outages;
+mod sign_up;
+mod slow_clients;
+mod tenant_choice;
