@@ -106,7 +106,13 @@ mod tests {
         for text in ["ada@example.com", "<ada@example.com>"] {
             assert_eq!(text.parse::<Mailbox>().unwrap().name, None, "{text}");
         }
-        for text in ["Ada", "Ada <ada@example.com", "Ada\r\nBcc: x <ada@example.com>", "Ada <ada>", "A <b> <ada@example.com>"] {
+        for text in [
+            "Ada",
+            "Ada <ada@example.com",
+            "Ada\r\nBcc: x <ada@example.com>",
+            "Ada <ada>",
+            "A <b> <ada@example.com>",
+        ] {
             assert!(text.parse::<Mailbox>().is_err(), "{text:?}");
         }
     }

@@ -29,6 +29,19 @@ pub struct Auth {
     pub argon2_passes: u32,
     /// How many hashes are made at a time.
     pub password_concurrency: usize,
+    /// How often a password may be wrong.
+    pub sign_in: SignInLimits,
+}
+
+/// How often signing in may fail.
+#[derive(Debug, Clone, Copy)]
+pub struct SignInLimits {
+    /// The most failures for one account.
+    pub failures_per_account: usize,
+    /// The most failures from one address, over all accounts.
+    pub failures_per_address: usize,
+    /// How long a failure counts.
+    pub window: Duration,
 }
 
 const YEAR_SECS: i64 = 365 * 86_400;
@@ -47,6 +60,11 @@ impl Auth {
             argon2_memory_kib: section.number("argon2_memory_kib", 8..=1_048_576),
             argon2_passes: section.number("argon2_passes", 1..=100),
             password_concurrency: section.number("password_concurrency", 1..=256),
+            sign_in: SignInLimits {
+                failures_per_account: section.number("sign_in_failures_per_account", 1..=1000),
+                failures_per_address: section.number("sign_in_failures_per_address", 1..=100_000),
+                window: section.secs("sign_in_window_secs", 1..=86_400),
+            },
         };
         if auth.refresh_idle > auth.refresh_absolute {
             section.refuse("refresh_idle_secs", "must not be more than refresh_absolute_secs");

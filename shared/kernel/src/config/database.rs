@@ -51,13 +51,23 @@ pub struct Redis {
     pub url: Option<Secret>,
     /// For one answer.
     pub timeout: Duration,
+    /// What the name of every key begins with.
+    pub key_prefix: String,
 }
 
 impl Redis {
     pub(super) fn read(section: &mut SectionReader<'_, '_>) -> Self {
+        let key_prefix = section.some_text("key_prefix");
+        if key_prefix.contains(['{', '}']) {
+            section.refuse(
+                "key_prefix",
+                "must not contain braces: Redis Cluster would place keys by it",
+            );
+        }
         Self {
             url: section.secret_url("url", REDIS),
             timeout: section.millis("timeout_ms", 1..=60_000),
+            key_prefix,
         }
     }
 }

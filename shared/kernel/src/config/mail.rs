@@ -6,10 +6,7 @@ use percent_encoding::percent_decode_str;
 use url::Url;
 
 use super::reader::SectionReader;
-use crate::{
-    email::Mailbox,
-    secret::Secret,
-};
+use crate::{email::Mailbox, secret::Secret};
 
 /// What carries mail.
 #[derive(Clone)]
@@ -77,7 +74,10 @@ fn driver(section: &mut SectionReader<'_, '_>) -> MailDriver {
     let url = section.text("smtp_url");
     if url.is_empty() {
         if matches!(driver, Driver::Smtp) {
-            section.require("smtp_url", "is required for the driver smtp: a URL that begins with smtps:// or smtp://");
+            section.require(
+                "smtp_url",
+                "is required for the driver smtp: a URL that begins with smtps:// or smtp://",
+            );
         }
         return MailDriver::Log;
     }
@@ -91,9 +91,15 @@ fn driver(section: &mut SectionReader<'_, '_>) -> MailDriver {
 
 fn from(section: &mut SectionReader<'_, '_>) -> Mailbox {
     let text = section.text("from");
-    let mailbox = text.parse().ok().filter(|mailbox: &Mailbox| mailbox.email.as_str().is_ascii());
+    let mailbox = text
+        .parse()
+        .ok()
+        .filter(|mailbox: &Mailbox| mailbox.email.as_str().is_ascii());
     mailbox.unwrap_or_else(|| {
-        section.refuse("from", "must be an address in ASCII, such as Bulkhead <no-reply@example.com>");
+        section.refuse(
+            "from",
+            "must be an address in ASCII, such as Bulkhead <no-reply@example.com>",
+        );
         Mailbox::stand_in()
     })
 }
@@ -134,7 +140,12 @@ impl SmtpServer {
 }
 
 fn credentials(url: &Url) -> Result<Option<(String, Secret)>, &'static str> {
-    let decode = |text: &str| percent_decode_str(text).decode_utf8().map(String::from).map_err(|_| SHAPE);
+    let decode = |text: &str| {
+        percent_decode_str(text)
+            .decode_utf8()
+            .map(String::from)
+            .map_err(|_| SHAPE)
+    };
     match (url.username(), url.password()) {
         ("", None) => Ok(None),
         ("", Some(_)) | (_, None) => Err(SHAPE),
@@ -144,8 +155,10 @@ fn credentials(url: &Url) -> Result<Option<(String, Secret)>, &'static str> {
 
 /// Asks no resolver, as a name could change what it means.
 fn is_loopback(host: &str) -> bool {
-    host.parse::<IpAddr>()
-        .map_or_else(|_| host.eq_ignore_ascii_case("localhost"), |address| address.is_loopback())
+    host.parse::<IpAddr>().map_or_else(
+        |_| host.eq_ignore_ascii_case("localhost"),
+        |address| address.is_loopback(),
+    )
 }
 
 #[cfg(test)]
@@ -156,15 +169,34 @@ mod tests {
     fn urls_say_how_the_connection_is_protected() {
         for (text, host, port, security) in [
             ("smtps://mail.example.com", "mail.example.com", 465, SmtpSecurity::Tls),
-            ("smtps://mail.example.com:4650/", "mail.example.com", 4650, SmtpSecurity::Tls),
-            ("smtp://mail.example.com?tls=required", "mail.example.com", 587, SmtpSecurity::StartTls),
+            (
+                "smtps://mail.example.com:4650/",
+                "mail.example.com",
+                4650,
+                SmtpSecurity::Tls,
+            ),
+            (
+                "smtp://mail.example.com?tls=required",
+                "mail.example.com",
+                587,
+                SmtpSecurity::StartTls,
+            ),
             ("smtp://127.0.0.1:2525", "127.0.0.1", 2525, SmtpSecurity::Plain),
             ("smtp://localhost", "localhost", 25, SmtpSecurity::Plain),
             ("smtp://ada:word@[::1]", "::1", 25, SmtpSecurity::Plain),
-            ("smtp://relay.internal?tls=none", "relay.internal", 25, SmtpSecurity::Plain),
+            (
+                "smtp://relay.internal?tls=none",
+                "relay.internal",
+                25,
+                SmtpSecurity::Plain,
+            ),
         ] {
             let server = SmtpServer::parse(text).unwrap_or_else(|mistake| panic!("{text}: {mistake}"));
-            assert_eq!((server.host.as_str(), server.port, server.security), (host, port, security), "{text}");
+            assert_eq!(
+                (server.host.as_str(), server.port, server.security),
+                (host, port, security),
+                "{text}"
+            );
         }
     }
 
@@ -199,7 +231,8 @@ mod tests {
 
     #[test]
     fn credentials_are_decoded() {
-        let server = SmtpServer::parse("smtps://ada%40example.com:p%2Fw%3Ard@mail.example.com").unwrap_or_else(|m| panic!("{m}"));
+        let server = SmtpServer::parse("smtps://ada%40example.com:p%2Fw%3Ard@mail.example.com")
+            .unwrap_or_else(|m| panic!("{m}"));
         let (user, password) = server.credentials.unwrap();
         assert_eq!((user.as_str(), password.expose()), ("ada@example.com", "p/w:rd"));
     }

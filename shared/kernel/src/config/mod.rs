@@ -20,7 +20,7 @@ mod template;
 mod tests;
 mod worker;
 
-pub use auth::Auth;
+pub use auth::{Auth, SignInLimits};
 pub use compute::{Compute, DriverKind};
 pub use database::{Database, Redis};
 pub use jobs::Jobs;

@@ -178,7 +178,10 @@ impl SectionReader<'_, '_> {
     /// As [`Self::secret_url`], and missing is a mistake; the stand-in is empty.
     pub(super) fn required_secret_url(&mut self, key: &'static str, schemes: &[&str]) -> Secret {
         self.secret_url(key, schemes).unwrap_or_else(|| {
-            self.require(key, format!("is required: a URL that begins with {}://", schemes.join(":// or ")));
+            self.require(
+                key,
+                format!("is required: a URL that begins with {}://", schemes.join(":// or ")),
+            );
             Secret::new("")
         })
     }

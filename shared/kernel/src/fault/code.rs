@@ -95,6 +95,7 @@ codes! {
     SlugTaken = "slug_taken", Conflict, "The slug is taken.";
     NameTaken = "name_taken", Conflict, "The name is taken.";
     IdempotencyInProgress = "idempotency_in_progress", Conflict, "The same request is still running.";
+    DeletionProtected = "deletion_protected", Conflict, "The machine is protected against deletion.";
     VmDeleting = "vm_deleting", Conflict, "The machine is being deleted.";
     BodyTooLarge = "body_too_large", TooLarge, "The body is larger than 1 MiB.";
     UnsupportedMediaType = "unsupported_media_type", UnsupportedMedia, "The body has a media type this call does not take.";

@@ -1,0 +1,172 @@
+//! All metrics: name, labels and meaning. Labels take few values: no ids, no raw paths.
+//!
+//! A handle made before [`install`] stays deaf, so `install` comes first in `main`.
+
+use std::{borrow::Cow, fmt, sync::OnceLock, thread, time::Duration};
+
+use ::metrics::{Counter, Gauge, Histogram, Unit};
+use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
+
+const HTTP_DURATION: &str = "http_server_request_duration_seconds";
+const HTTP_ACTIVE: &str = "http_server_active_requests";
+const DB_IN_USE: &str = "db_pool_in_use";
+const DB_WAITERS: &str = "db_pool_waiters";
+const DB_ACQUIRE: &str = "db_acquire_seconds";
+const REDIS_UP: &str = "redis_up";
+const JOB_RUN: &str = "job_run_seconds";
+const JOB_LOST_LEASES: &str = "jobs_lost_leases_total";
+
+/// For what a caller waits for; in seconds.
+const LATENCY: &[f64] = &[
+    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+];
+
+/// For work in the background; in seconds.
+const WORK: &[f64] = &[
+    0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0,
+];
+
+/// Between two clean-ups: observations take memory until they are sorted into their buckets.
+const UPKEEP: Duration = Duration::from_secs(5);
+
+static INSTALLED: OnceLock<Metrics> = OnceLock::new();
+
+/// The metrics of this process.
+#[derive(Clone)]
+pub struct Metrics(PrometheusHandle);
+
+impl Metrics {
+    /// All values in Prometheus' text format, as `/metrics` answers.
+    #[must_use]
+    pub fn render(&self) -> String {
+        self.0.render()
+    }
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Metrics")
+    }
+}
+
+/// Collects the metrics of this process from here on. Further calls give the same handle: there is one set per process.
+#[must_use]
+pub fn install() -> Metrics {
+    INSTALLED
+        .get_or_init(|| {
+            let recorder = recorder().unwrap_or_else(|error| {
+                tracing::error!(%error, "metrics go without buckets");
+                PrometheusBuilder::new().build_recorder()
+            });
+            let metrics = Metrics(recorder.handle());
+            if ::metrics::set_global_recorder(recorder).is_err() {
+                tracing::warn!("something else takes the metrics of this process; /metrics stays empty");
+            }
+            describe();
+            keep_up(metrics.clone());
+            metrics
+        })
+        .clone()
+}
+
+fn recorder() -> Result<PrometheusRecorder, BuildError> {
+    let builder = PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), LATENCY)?
+        .set_buckets_for_metric(Matcher::Full(JOB_RUN.into()), WORK)?;
+    Ok(builder.build_recorder())
+}
+
+/// A thread of its own, so that it depends on no runtime; it ends with the process.
+fn keep_up(metrics: Metrics) {
+    let upkeep = move || {
+        loop {
+            thread::park_timeout(UPKEEP);
+            metrics.0.run_upkeep();
+        }
+    };
+    if let Err(error) = thread::Builder::new().name("metrics-upkeep".into()).spawn(upkeep) {
+        tracing::warn!(%error, "metrics are cleaned up only when they are read");
+    }
+}
+
+fn describe() {
+    use ::metrics::{describe_counter, describe_gauge, describe_histogram};
+    describe_histogram!(
+        HTTP_DURATION,
+        Unit::Seconds,
+        "From the head of a request to the end of its answer."
+    );
+    describe_gauge!(HTTP_ACTIVE, Unit::Count, "Requests under way.");
+    describe_gauge!(DB_IN_USE, Unit::Count, "Connections to the database that are in use.");
+    describe_gauge!(
+        DB_WAITERS,
+        Unit::Count,
+        "Callers that wait for a connection to the database."
+    );
+    describe_histogram!(DB_ACQUIRE, Unit::Seconds, "Wait for a connection to the database.");
+    describe_gauge!(
+        REDIS_UP,
+        Unit::Count,
+        "1 while Redis answers, 0 while everything goes on without it."
+    );
+    describe_histogram!(JOB_RUN, Unit::Seconds, "One attempt at a job.");
+    describe_counter!(JOB_LOST_LEASES, Unit::Count, "Jobs whose lease ran out while they ran.");
+}
+
+/// Duration of a request; `route` is the template of its path, and a constant for requests that match none.
+pub fn http_request_duration(route: impl Into<Cow<'static, str>>, method: &str, status: u16) -> Histogram {
+    let route: Cow<'static, str> = route.into();
+    ::metrics::histogram!(
+        HTTP_DURATION,
+        "route" => route,
+        "method" => method_label(method),
+        "status" => status.to_string(),
+    )
+}
+
+/// Requests under way.
+pub fn http_active_requests() -> Gauge {
+    ::metrics::gauge!(HTTP_ACTIVE)
+}
+
+/// Connections of `pool` in use.
+pub fn db_pool_in_use(pool: &'static str) -> Gauge {
+    ::metrics::gauge!(DB_IN_USE, "pool" => pool)
+}
+
+/// Callers that wait for a connection of `pool`.
+pub fn db_pool_waiters(pool: &'static str) -> Gauge {
+    ::metrics::gauge!(DB_WAITERS, "pool" => pool)
+}
+
+/// Wait for a connection of `pool`.
+pub fn db_acquire(pool: &'static str) -> Histogram {
+    ::metrics::histogram!(DB_ACQUIRE, "pool" => pool)
+}
+
+/// 1 while Redis answers, 0 while everything goes on without it.
+pub fn redis_up() -> Gauge {
+    ::metrics::gauge!(REDIS_UP)
+}
+
+/// Duration of one attempt at a job of `kind` that ended as `outcome`.
+pub fn job_run(kind: &'static str, outcome: &'static str) -> Histogram {
+    ::metrics::histogram!(JOB_RUN, "kind" => kind, "outcome" => outcome)
+}
+
+/// Jobs whose lease ran out while they ran.
+pub fn jobs_lost_leases() -> Counter {
+    ::metrics::counter!(JOB_LOST_LEASES)
+}
+
+/// Anybody can invent methods; the label knows only those of RFC 9110 and RFC 5789.
+fn method_label(method: &str) -> &'static str {
+    const KNOWN: &[&str] = &[
+        "GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "TRACE", "CONNECT",
+    ];
+    KNOWN
+        .iter()
+        .find(|known| **known == method)
+        .copied()
+        .unwrap_or("_OTHER")
+}
