@@ -16,7 +16,10 @@ async fn a_job_exists_exactly_if_its_transaction_commits() {
     enqueue(&origin(), &mut tx, &ping("dropped")).await.unwrap().unwrap();
     drop(tx);
     let mut tx = db.control().await.unwrap();
-    enqueue_for(&origin(), &mut tx, Owner::Platform, &ping("dropped")).await.unwrap().unwrap();
+    enqueue_for(&origin(), &mut tx, Owner::Platform, &ping("dropped"))
+        .await
+        .unwrap()
+        .unwrap();
     drop(tx);
     assert_eq!(count(&test, Ping::KIND).await, 0);
 
@@ -41,7 +44,10 @@ async fn a_hundred_equal_requests_at_once_make_one_job_and_no_error() {
     let test = TestDb::new().await;
     let db = test.db(&[("BULKHEAD__DATABASE__ACQUIRE_TIMEOUT_MS", "30000")]);
     let tenant = test.tenant(&db, "acme").await;
-    let job = Ping { key: Some("once".into()), ..ping("parallel") };
+    let job = Ping {
+        key: Some("once".into()),
+        ..ping("parallel")
+    };
     let requests = (0..100).map(|_| {
         let (db, job) = (db.clone(), job.clone());
         tokio::spawn(async move {
@@ -63,15 +69,23 @@ async fn a_hundred_equal_requests_at_once_make_one_job_and_no_error() {
 async fn a_key_is_a_tenants_own_and_free_again_when_its_job_is_finished() {
     let test = TestDb::new().await;
     let db = test.db(&[]);
-    let job = Ping { key: Some("key".into()), ..ping("keyed") };
+    let job = Ping {
+        key: Some("key".into()),
+        ..ping("keyed")
+    };
     for name in ["acme", "globex"] {
         let tenant = test.tenant(&db, name).await;
         let mut tx = db.tenant(tenant).await.unwrap();
         assert!(enqueue(&origin(), &mut tx, &job).await.unwrap().is_some(), "{name}");
-        assert!(enqueue(&origin(), &mut tx, &job).await.unwrap().is_none(), "{name} again");
+        assert!(
+            enqueue(&origin(), &mut tx, &job).await.unwrap().is_none(),
+            "{name} again"
+        );
         tx.commit().await.unwrap();
         let mut tx = db.control().await.unwrap();
-        let again = enqueue_for(&origin(), &mut tx, Owner::Tenant(tenant), &job).await.unwrap();
+        let again = enqueue_for(&origin(), &mut tx, Owner::Tenant(tenant), &job)
+            .await
+            .unwrap();
         assert!(again.is_none(), "{name} from the shared schema");
     }
     let platform = submit(&db, &job).await;
@@ -87,15 +101,24 @@ async fn a_tenants_role_can_only_enqueue_for_itself() {
     let test = TestDb::new().await;
     let db = test.db(&[]);
     let (tenant, other) = (test.tenant(&db, "acme").await, test.tenant(&db, "globex").await);
-    let arguments = "gen_random_uuid(), 'test.ping', 'default', '{}', 0::smallint, 1::smallint, 0, NULL, 'p', 'r', NULL";
+    let arguments =
+        "gen_random_uuid(), 'test.ping', 'default', '{}', 0::smallint, 1::smallint, 0, NULL, 'p', 'r', NULL";
     for sql in [
         "SELECT FROM control.jobs".to_owned(),
         format!("SELECT control.insert_job('{}', {arguments})", other.uuid()),
         format!("INSERT INTO control.jobs (tenant_id) VALUES ('{}')", other.uuid()),
     ] {
         let mut tx = db.tenant(tenant).await.unwrap();
-        let error = tx.conn().execute(sqlx::raw_sql(AssertSqlSafe(sql.as_str()))).await.unwrap_err();
-        assert_eq!(error.as_database_error().unwrap().code().as_deref(), Some("42501"), "{sql}");
+        let error = tx
+            .conn()
+            .execute(sqlx::raw_sql(AssertSqlSafe(sql.as_str())))
+            .await
+            .unwrap_err();
+        assert_eq!(
+            error.as_database_error().unwrap().code().as_deref(),
+            Some("42501"),
+            "{sql}"
+        );
     }
     // Outside a tenant there is nobody to enqueue for.
     let mut login = test.connect("bulkhead_tenant").await;

@@ -12,7 +12,10 @@ use crate::harness::{TestDb, eventually};
 
 /// A worker so slow to give signs of life that a test can take its lease away.
 fn sleepy() -> Jobs {
-    Jobs { lease: Duration::from_secs(3600), ..quick() }
+    Jobs {
+        lease: Duration::from_secs(3600),
+        ..quick()
+    }
 }
 
 async fn expire(test: &TestDb, job: JobId) {
@@ -29,7 +32,11 @@ async fn expire(test: &TestDb, job: JobId) {
 async fn the_job_of_a_killed_worker_is_run_by_another() {
     let test = TestDb::new().await;
     let notes = Notes::default();
-    let doomed = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let doomed = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
     let (noting, db) = (notes.clone(), test.db(&[]));
     let registry = Registry::new().handle::<Ping, _, _>(move |run, _| {
         noting.add(format!("first {}", run.attempt));
@@ -126,7 +133,11 @@ async fn an_outcome_under_a_stale_lease_is_dropped() {
     expire(&test, job).await;
     // It knows no kind, so it takes the job away and does not run it.
     let hour = Duration::from_secs(3600);
-    let settings = Jobs { retry_base: hour, retry_max: hour, ..quick() };
+    let settings = Jobs {
+        retry_base: hour,
+        retry_max: hour,
+        ..quick()
+    };
     let rescuer = Running::start(test.db(&[]), Registry::new(), &settings);
     reaches(&test, job, "queued").await;
     rescuer.stop().await;
@@ -168,7 +179,10 @@ async fn a_job_that_costs_three_workers_their_lives_is_dead() {
     }
     rescuer.stop().await;
     let expected = [("queued", 1, 1), ("queued", 2, 2), ("dead", 3, 3)];
-    assert_eq!(seen, expected.map(|(state, attempt, lost)| (state.to_owned(), attempt, lost)));
+    assert_eq!(
+        seen,
+        expected.map(|(state, attempt, lost)| (state.to_owned(), attempt, lost))
+    );
     assert!(row(&test, job).await.last_error.unwrap().starts_with("poison"));
 }
 
@@ -189,7 +203,10 @@ async fn a_long_job_keeps_its_lease() {
     };
     let job = submit(&db, &ping("long")).await;
     // Each would rescue the other's job if it could.
-    let workers = [Running::start(db, registry(), &quick()), Running::start(test.db(&[]), registry(), &quick())];
+    let workers = [
+        Running::start(db, registry(), &quick()),
+        Running::start(test.db(&[]), registry(), &quick()),
+    ];
     let first = reaches(&test, job, "running").await.lease_until.unwrap();
     eventually("the lease was extended over several of its lengths", async || {
         let until = row(&test, job).await.lease_until?;

@@ -4,6 +4,7 @@ mod enqueue;
 mod leases;
 mod outcomes;
 mod parking;
+mod process;
 mod stop;
 mod tenants;
 mod wake;
@@ -40,7 +41,10 @@ impl Job for Ping {
 }
 
 fn ping(note: &str) -> Ping {
-    Ping { note: note.into(), key: None }
+    Ping {
+        note: note.into(),
+        key: None,
+    }
 }
 
 /// What a handler does to the world, where a test looks for effects: nobody handles it.
@@ -65,7 +69,10 @@ impl Notes {
     }
 
     async fn wait_for(&self, n: usize) {
-        eventually("handlers have noted enough", async || (self.list().len() >= n).then_some(())).await;
+        eventually("handlers have noted enough", async || {
+            (self.list().len() >= n).then_some(())
+        })
+        .await;
     }
 }
 
@@ -159,7 +166,10 @@ async fn count(test: &TestDb, kind: &str) -> i64 {
 /// Enqueues for the platform.
 async fn submit<J: Job>(db: &Db, job: &J) -> JobId {
     let mut tx = db.control().await.unwrap();
-    let id = enqueue_for(&origin(), &mut tx, Owner::Platform, job).await.unwrap().unwrap();
+    let id = enqueue_for(&origin(), &mut tx, Owner::Platform, job)
+        .await
+        .unwrap()
+        .unwrap();
     tx.commit().await.unwrap();
     id
 }

@@ -23,12 +23,18 @@ async fn a_failing_job_is_tried_again_after_growing_waits_and_is_dead_in_the_end
         async { Outcome::Retry("no luck".into()) }
     });
     let job = submit(&db, &ping("fails")).await;
-    let settings = Jobs { retry_base: Duration::from_millis(200), ..quick() };
+    let settings = Jobs {
+        retry_base: Duration::from_millis(200),
+        ..quick()
+    };
     let worker = Running::start(db, registry, &settings);
     let dead = reaches(&test, job, "dead").await;
     worker.stop().await;
     assert_eq!((dead.attempt, dead.last_error.as_deref()), (4, Some("no luck")));
-    assert_eq!(notes.list(), ["fails 1 false", "fails 2 false", "fails 3 false", "fails 4 true"]);
+    assert_eq!(
+        notes.list(),
+        ["fails 1 false", "fails 2 false", "fails 3 false", "fails 4 true"]
+    );
     let times = times.lock().unwrap();
     for (step, wait) in times.windows(2).enumerate() {
         let least = Duration::from_millis(160 << step);
@@ -43,7 +49,15 @@ async fn the_wait_for_the_next_attempt_is_in_the_table() {
     let registry = Registry::new().handle::<Ping, _, _>(|_, _| async { Outcome::Retry("later".into()) });
     let job = submit(&db, &ping("fails")).await;
     let hour = Duration::from_secs(3600);
-    let worker = Running::start(db.clone(), registry, &Jobs { retry_base: hour, retry_max: hour, ..quick() });
+    let worker = Running::start(
+        db.clone(),
+        registry,
+        &Jobs {
+            retry_base: hour,
+            retry_max: hour,
+            ..quick()
+        },
+    );
     let waiting = eventually("the attempt is over", async || {
         let row = row(&test, job).await;
         (row.state == "queued" && row.attempt == 1).then_some(row)
@@ -87,7 +101,9 @@ async fn a_panic_is_a_failed_attempt_and_harms_no_other_job() {
     let mut attempts = Vec::new();
     for job in jobs {
         let row = reaches(&test, job, "done").await;
-        let is_told = row.last_error.is_some_and(|error| error.contains("panicked: on purpose"));
+        let is_told = row
+            .last_error
+            .is_some_and(|error| error.contains("panicked: on purpose"));
         attempts.push((row.attempt, row.lost_leases, is_told));
     }
     assert_eq!(attempts, [(2, 0, true), (2, 0, true), (1, 0, false)]);

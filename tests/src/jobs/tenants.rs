@@ -13,7 +13,10 @@ async fn a_job_of_a_tenant_that_does_not_exist_is_dead_and_never_runs() {
     let db = test.db(&[]);
     let mut tx = db.control().await.unwrap();
     let owner = Owner::Tenant(TenantId::new());
-    let job = enqueue_for(&origin(), &mut tx, owner, &ping("orphan")).await.unwrap().unwrap();
+    let job = enqueue_for(&origin(), &mut tx, owner, &ping("orphan"))
+        .await
+        .unwrap()
+        .unwrap();
     tx.commit().await.unwrap();
     let notes = Notes::default();
     let noting = notes.clone();
@@ -50,9 +53,18 @@ async fn a_handler_is_told_whom_it_works_for_and_enters_nobody_else() {
     let worker = Running::start(db.clone(), registry, &quick());
     reaches(&test, submit(&db, &ping("platform")).await, "done").await;
     let mut tx = db.control().await.unwrap();
-    let job = enqueue_for(&origin(), &mut tx, Owner::Tenant(tenant), &ping("tenant")).await.unwrap().unwrap();
+    let job = enqueue_for(&origin(), &mut tx, Owner::Tenant(tenant), &ping("tenant"))
+        .await
+        .unwrap()
+        .unwrap();
     tx.commit().await.unwrap();
     reaches(&test, job, "done").await;
     worker.stop().await;
-    assert_eq!(notes.list(), ["None enters nobody".to_owned(), format!("Some({tenant}) enters {tenant}")]);
+    assert_eq!(
+        notes.list(),
+        [
+            "None enters nobody".to_owned(),
+            format!("Some({tenant}) enters {tenant}")
+        ]
+    );
 }

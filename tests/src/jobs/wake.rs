@@ -37,7 +37,14 @@ async fn a_notification_wakes_an_idle_worker_also_after_its_listener_was_lost() 
     let test = TestDb::new().await;
     let db = test.db(&[]);
     // It would not look by itself before this test has long failed.
-    let worker = Running::start(db.clone(), registry(), &Jobs { poll: Duration::from_secs(3600), ..quick() });
+    let worker = Running::start(
+        db.clone(),
+        registry(),
+        &Jobs {
+            poll: Duration::from_secs(3600),
+            ..quick()
+        },
+    );
     let first = listener(&test, 0).await;
     for note in ["one", "two"] {
         reaches(&test, submit(&db, &ping(note)).await, "done").await;

@@ -1,0 +1,194 @@
+//! One attempt: the handler under its lease, what becomes of the job, and the event that tells of both.
+
+use std::{any::Any, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+
+use bulkhead_kernel::{
+    origin::Origin,
+    telemetry::{fields, metrics, trace},
+};
+use bulkhead_tenancy::DbError;
+use futures_util::FutureExt;
+use tokio::time::Instant;
+use tracing::Instrument;
+
+use crate::{
+    Outcome, Run,
+    engine::{Claimed, Engine},
+    inflight::Held,
+    outcome::Fate,
+    store::JobRow,
+};
+
+/// How the time of the handler ended.
+enum End {
+    /// It came to an outcome.
+    Finished(Outcome),
+    /// The worker has to go; the handler was dropped.
+    Stopped,
+    /// The lease is somebody else's; the handler was dropped.
+    Lost,
+}
+
+/// Runs the job to its end and settles it.
+pub(crate) async fn attempt(engine: Arc<Engine>, claimed: Claimed) {
+    let Claimed { row, held } = claimed;
+    let started = Instant::now();
+    let kind = engine.registry.get(&row.kind).map_or("unknown", |(kind, _)| kind);
+    let span = tracing::info_span!(
+        "job",
+        { fields::JOB_KIND } = kind,
+        { fields::JOB_ID } = %row.id,
+        { fields::REQUEST_ID } = row.origin.request_id,
+    );
+    if let Some(traceparent) = &row.origin.traceparent {
+        trace::link(&span, traceparent);
+    }
+    async {
+        let end = tokio::select! {
+            biased;
+            outcome = invoke(&engine, &row) => End::Finished(outcome),
+            () = held.lost().cancelled() => End::Lost,
+            () = engine.hard_stop.cancelled() => End::Stopped,
+        };
+        let conclusion = conclude(&engine, &row, &held, end).await;
+        report(&row, kind, &conclusion, started.elapsed());
+    }
+    .instrument(span)
+    .await;
+}
+
+/// Calls the handler, unless the job's tenant is gone. A panic is an outcome like any other.
+async fn invoke(engine: &Engine, row: &JobRow) -> Outcome {
+    if !row.is_tenant_known {
+        return Outcome::Discard("its tenant does not exist".into());
+    }
+    let Some((kind, handler)) = engine.registry.get(&row.kind) else {
+        return Outcome::Retry("there is no handler for its kind".into());
+    };
+    let run = Run {
+        job: row.id,
+        kind,
+        attempt: row.attempt.number,
+        is_last_attempt: row.attempt.number >= row.attempt.max,
+        origin: Origin {
+            traceparent: trace::current_traceparent().or_else(|| row.origin.traceparent.clone()),
+            ..row.origin.clone()
+        },
+        tenant: row.tenant,
+        clock: engine.clock.clone(),
+        db: engine.db.clone(),
+        token: row.attempt.token,
+    };
+    let running = async { handler(run, row.payload.clone()).await };
+    match AssertUnwindSafe(running).catch_unwind().await {
+        Ok(outcome) => outcome,
+        Err(panic) => Outcome::Retry(format!("the handler panicked: {}", panic_text(&*panic))),
+    }
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("without a text")
+}
+
+/// How the attempt ended, for people.
+struct Conclusion {
+    word: &'static str,
+    error: Option<String>,
+}
+
+impl Conclusion {
+    const LOST: Self = Self {
+        word: "lost",
+        error: None,
+    };
+}
+
+/// Writes what becomes of the job.
+async fn conclude(engine: &Engine, row: &JobRow, held: &Held, end: End) -> Conclusion {
+    let (mut word, fate) = match end {
+        End::Lost => return Conclusion::LOST,
+        End::Stopped => ("released", Fate::RELEASED),
+        End::Finished(outcome) => (outcome.word(), Fate::after(outcome, row.attempt, &engine.settings)),
+    };
+    if matches!(fate, Fate::Dead { .. }) {
+        word = "dead";
+    }
+    match settle(engine, row, held, &fate).await {
+        Settled::Yes => {}
+        Settled::Lost => return Conclusion::LOST,
+        Settled::No => word = "unsettled",
+    }
+    Conclusion {
+        word,
+        error: fate.into_error(),
+    }
+}
+
+enum Settled {
+    Yes,
+    /// Somebody else has the job; the outcome is dropped.
+    Lost,
+    /// The database refused it, or did not answer until we had to go; the lease will run out.
+    No,
+}
+
+/// How often a statement may be refused before it is given up.
+const MAX_REFUSALS: u32 = 3;
+
+/// Tries until it is written, the lease is known to be lost, or the worker has to go.
+async fn settle(engine: &Engine, row: &JobRow, held: &Held, fate: &Fate) -> Settled {
+    let mut wait = Duration::from_millis(50);
+    let mut n_refusals = 0;
+    loop {
+        match engine.settle(row, fate).await {
+            Ok(true) => return Settled::Yes,
+            Ok(false) => return Settled::Lost,
+            Err(error) => {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "an outcome could not be written"
+                );
+                n_refusals += u32::from(matches!(error, DbError::Failed(_)));
+            }
+        }
+        if n_refusals == MAX_REFUSALS {
+            return Settled::No;
+        }
+        tokio::select! {
+            biased;
+            () = held.lost().cancelled() => return Settled::Lost,
+            () = engine.hard_stop.cancelled() => return Settled::No,
+            () = tokio::time::sleep(wait) => wait = (wait * 2).min(Duration::from_secs(1)),
+        }
+    }
+}
+
+/// The one event of an attempt.
+fn report(row: &JobRow, kind: &'static str, conclusion: &Conclusion, elapsed: Duration) {
+    metrics::job_run(kind, conclusion.word).record(elapsed.as_secs_f64());
+    macro_rules! event {
+        ($level:ident) => {
+            tracing::$level!(
+                { fields::JOB_KIND } = kind,
+                { fields::JOB_ID } = %row.id,
+                { fields::JOB_QUEUE } = row.queue,
+                { fields::JOB_ATTEMPT } = row.attempt.number,
+                { fields::JOB_WAIT_MS } = row.wait_ms,
+                { fields::TENANT_ID } = row.tenant.map(tracing::field::display),
+                { fields::PRINCIPAL_ID } = row.origin.principal,
+                { fields::REQUEST_ID } = row.origin.request_id,
+                { fields::OUTCOME } = conclusion.word,
+                { fields::ERROR } = conclusion.error.as_deref(),
+                { fields::DURATION_MS } = elapsed.as_secs_f64() * 1000.0,
+                "job.run"
+            )
+        };
+    }
+    match conclusion.word {
+        "dead" => event!(error),
+        "retry" | "lost" | "unsettled" => event!(warn),
+        _ => event!(info),
+    }
+}
