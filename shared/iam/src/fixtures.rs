@@ -1,0 +1,27 @@
+//! Settings for the tests of this crate.
+
+use std::time::Duration;
+
+use bulkhead_kernel::config::{Auth, SignInLimits};
+
+/// Real lifetimes, and hashes as cheap as they get.
+pub(crate) fn settings() -> Auth {
+    Auth {
+        issuer: "https://id.example.com".into(),
+        audience: "bulkhead".into(),
+        keys_dir: "keys".into(),
+        access_token: Duration::from_mins(10),
+        refresh_idle: Duration::from_hours(14 * 24),
+        refresh_absolute: Duration::from_hours(90 * 24),
+        refresh_leeway: Duration::from_secs(10),
+        require_verified_email: true,
+        argon2_memory_kib: 8,
+        argon2_passes: 1,
+        password_concurrency: 2,
+        sign_in: SignInLimits {
+            failures_per_account: 10,
+            failures_per_address: 50,
+            window: Duration::from_mins(15),
+        },
+    }
+}

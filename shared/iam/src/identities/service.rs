@@ -1,0 +1,110 @@
+//! What can be done with identities.
+
+use bulkhead_jobs::Owner;
+use bulkhead_kernel::{
+    clock::Clock,
+    email::Email,
+    fault::Violation,
+    ids::{IdentityId, SessionId},
+    origin::Origin,
+    secret::Secret,
+};
+use bulkhead_mail::{Template, jobs::SendMail};
+use bulkhead_tenancy::{ControlTx, Db, DbError};
+use tracing::instrument;
+
+use super::{Credentials, Identity, IdentityError, Operator, Registered, Registration, store};
+use crate::{
+    Iam, Principal,
+    passwords::{self, Passwords},
+};
+
+/// Makes somebody an identity. For a known address nothing changes but that its owner gets a mail; the answer is the
+/// same, and so is the work: one hash, one write, one job.
+#[instrument(skip_all)]
+pub async fn register(origin: &Origin, iam: &Iam, new: Registration) -> Result<Registered, IdentityError> {
+    let hash = iam.passwords.hash(new.password).await?;
+    let names = [&new.first_name, &new.last_name];
+    let mut tx = iam.db.control().await?;
+    let inserted = store::insert_unless_known(&mut tx, &new.email, &hash, names, iam.clock.now()).await;
+    let claimed = inserted.map_err(email_refused)?;
+    let mail = SendMail {
+        to: claimed.identity,
+        template: if claimed.is_new {
+            Template::AccountCreated
+        } else {
+            Template::RegistrationAttempted
+        },
+    };
+    bulkhead_jobs::enqueue_for(origin, &mut tx, Owner::Platform, &mail).await?;
+    tx.commit().await?;
+    Ok(Registered {
+        email: new.email.as_str().to_owned(),
+        first_name: new.first_name.as_str().to_owned(),
+        last_name: new.last_name.as_str().to_owned(),
+        status: if iam.settings.require_verified_email {
+            "unverified"
+        } else {
+            "active"
+        },
+    })
+}
+
+/// Our idea of lower case and the database's differ in a few letters of few scripts.
+fn email_refused(error: DbError) -> IdentityError {
+    if error.constraint() == Some("identities_email_check") {
+        IdentityError::Invalid(vec![Violation::new("/email", "is not an e-mail address")])
+    } else {
+        error.into()
+    }
+}
+
+/// Makes a platform operator with a verified address, for the command line. Somebody known becomes one and keeps
+/// everything else, the password too.
+#[instrument(skip_all)]
+pub async fn create_operator(
+    db: &Db,
+    passwords: &Passwords,
+    clock: &Clock,
+    email: &str,
+    password: Secret,
+) -> Result<Operator, IdentityError> {
+    let refuse = |pointer, objection| IdentityError::Invalid(vec![Violation::new(pointer, objection)]);
+    let email: Email = email
+        .parse()
+        .map_err(|_| refuse("/email", "is not an e-mail address"))?;
+    if let Some(objection) = passwords::objection(password.expose(), email.as_str()) {
+        return Err(refuse("/password", objection));
+    }
+    let hash = passwords.hash(password).await?;
+    let mut tx = db.control().await?;
+    let operator = store::upsert_operator(&mut tx, &email, &hash, clock.now())
+        .await
+        .map_err(email_refused)?;
+    tx.commit().await?;
+    Ok(operator)
+}
+
+/// The person as they see themselves.
+#[instrument(skip_all)]
+pub async fn me(iam: &Iam, identity: IdentityId) -> Result<Identity, IdentityError> {
+    let mut tx = iam.db.control().await?;
+    let found = store::find(&mut tx, identity).await?;
+    tx.commit().await?;
+    found.ok_or(IdentityError::NotFound)
+}
+
+pub(crate) async fn find_credentials(tx: &mut ControlTx, email: &Email) -> Result<Option<Credentials>, DbError> {
+    store::find_credentials(tx, email).await
+}
+
+pub(crate) async fn find_principal(
+    iam: &Iam,
+    identity: IdentityId,
+    session: SessionId,
+) -> Result<Option<Principal>, DbError> {
+    let mut tx = iam.db.control().await?;
+    let found = store::find_principal(&mut tx, identity, session, iam.clock.now()).await?;
+    tx.commit().await?;
+    Ok(found)
+}

@@ -1,0 +1,159 @@
+//! Rows of `control.identities`.
+
+use bulkhead_kernel::{
+    email::Email,
+    ids::{IdentityId, SessionId},
+};
+use bulkhead_tenancy::{ControlTx, DbError};
+use chrono::{DateTime, Utc};
+
+use super::{
+    Credentials, Identity, PersonName,
+    model::{Claimed, Operator},
+};
+use crate::Principal;
+
+/// Inserts the person unless the address is known. A known row is written over with itself, so that the commit has as
+/// much to make durable in one case as in the other and its duration tells nothing.
+pub(super) async fn insert_unless_known(
+    tx: &mut ControlTx,
+    email: &Email,
+    password_hash: &str,
+    [first_name, last_name]: [&PersonName; 2],
+    now: DateTime<Utc>,
+) -> Result<Claimed, DbError> {
+    let row = sqlx::query!(
+        r#"
+        INSERT INTO control.identities AS i (id, email, password_hash, first_name, last_name, created_at, updated_at)
+        VALUES ($1, $2, $3, $4, $5, $6, $6)
+        ON CONFLICT (email) DO UPDATE SET updated_at = i.updated_at
+        RETURNING id, xmax = 0 AS "is_new!"
+        "#,
+        IdentityId::new().uuid(),
+        email.as_str(),
+        password_hash,
+        first_name.as_str(),
+        last_name.as_str(),
+        now,
+    )
+    .fetch_one(tx.conn())
+    .await?;
+    Ok(Claimed {
+        identity: row.id.into(),
+        is_new: row.is_new,
+    })
+}
+
+/// Inserts an operator with a verified address, or makes the person with this address one.
+pub(super) async fn upsert_operator(
+    tx: &mut ControlTx,
+    email: &Email,
+    password_hash: &str,
+    now: DateTime<Utc>,
+) -> Result<Operator, DbError> {
+    let row = sqlx::query!(
+        r#"
+        INSERT INTO control.identities AS i (id, email, password_hash, first_name, last_name, is_operator,
+                                             email_verified_at, created_at, updated_at)
+        VALUES ($1, $2, $3, 'Platform', 'Operator', true, $4, $4, $4)
+        ON CONFLICT (email) DO UPDATE SET is_operator = true,
+                                          updated_at  = $4
+        RETURNING id, xmax = 0 AS "is_new!"
+        "#,
+        IdentityId::new().uuid(),
+        email.as_str(),
+        password_hash,
+        now,
+    )
+    .fetch_one(tx.conn())
+    .await?;
+    let id = row.id.into();
+    Ok(if row.is_new {
+        Operator::Created(id)
+    } else {
+        Operator::Known(id)
+    })
+}
+
+pub(super) async fn find(tx: &mut ControlTx, id: IdentityId) -> Result<Option<Identity>, DbError> {
+    let row = sqlx::query!(
+        r#"
+        SELECT id,
+               email,
+               first_name,
+               last_name,
+               status = 'active'             AS "is_active!",
+               is_operator,
+               email_verified_at IS NOT NULL AS "is_email_verified!"
+        FROM control.identities
+        WHERE id = $1
+        "#,
+        id.uuid(),
+    )
+    .fetch_optional(tx.conn())
+    .await?;
+    Ok(row.map(|row| Identity {
+        id: row.id.into(),
+        email: row.email,
+        first_name: row.first_name,
+        last_name: row.last_name,
+        is_active: row.is_active,
+        is_operator: row.is_operator,
+        is_email_verified: row.is_email_verified,
+    }))
+}
+
+pub(super) async fn find_credentials(tx: &mut ControlTx, email: &Email) -> Result<Option<Credentials>, DbError> {
+    let row = sqlx::query!(
+        r#"
+        SELECT id,
+               password_hash,
+               status = 'active'             AS "is_active!",
+               email_verified_at IS NOT NULL AS "is_email_verified!"
+        FROM control.identities
+        WHERE email = $1
+        "#,
+        email.as_str(),
+    )
+    .fetch_optional(tx.conn())
+    .await?;
+    Ok(row.map(|row| Credentials {
+        identity: row.id.into(),
+        password_hash: row.password_hash,
+        is_active: row.is_active,
+        is_email_verified: row.is_email_verified,
+    }))
+}
+
+/// The person of a session, while both live.
+pub(super) async fn find_principal(
+    tx: &mut ControlTx,
+    identity: IdentityId,
+    session: SessionId,
+    now: DateTime<Utc>,
+) -> Result<Option<Principal>, DbError> {
+    let row = sqlx::query!(
+        r#"
+        SELECT i.email, i.first_name, i.last_name
+        FROM control.identities AS i
+                 JOIN control.sessions AS s ON s.identity_id = i.id
+        WHERE i.id = $1
+          AND i.status = 'active'
+          AND s.id = $2
+          AND s.revoked_at IS NULL
+          AND s.expires_at > $3
+        "#,
+        identity.uuid(),
+        session.uuid(),
+        now,
+    )
+    .fetch_optional(tx.conn())
+    .await?;
+    Ok(row.map(|row| Principal {
+        identity,
+        session,
+        email: row.email,
+        first_name: row.first_name,
+        last_name: row.last_name,
+    }))
+}

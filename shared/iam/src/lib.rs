@@ -1,0 +1,25 @@
+//! People and what they may do: who somebody is (identities), how they stay signed in (sessions, tokens, passwords), where
+//! they belong (memberships, members) and what that allows (roles, permissions, scope).
+//!
+//! - People are global; rights are the tenant's. What a request may do is read from the tenant's own rows, at most a
+//!   second old, never from the token.
+//! - Every secret is kept as a hash. An answer for an account that exists equals the one for an account that does not,
+//!   in words and in time.
+//!
+//! Absent here: HTTP, cookies, and any way to a tenant's data but the transactions of tenancy.
+
+mod bundle;
+#[cfg(test)]
+mod fixtures;
+pub mod identities;
+pub mod members;
+pub mod memberships;
+pub mod passwords;
+pub mod permissions;
+pub mod roles;
+mod scope;
+pub mod sessions;
+pub mod tokens;
+
+pub use bundle::Iam;
+pub use scope::{Principal, Scope, ScopeError};

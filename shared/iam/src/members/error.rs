@@ -1,0 +1,54 @@
+//! What can go wrong with members.
+
+use std::borrow::Cow;
+
+use bulkhead_kernel::fault::{Code, Fault, Violation};
+use bulkhead_tenancy::DbError;
+
+use crate::ScopeError;
+
+/// Why somebody may not enter, or members could not be shown.
+#[derive(Debug, thiserror::Error)]
+pub enum MemberError {
+    /// The person is no active member; to them the tenant does not exist.
+    #[error("not an active member")]
+    TenantNotFound,
+    /// The session was ended, or the account switched off.
+    #[error("the session has ended")]
+    SessionEnded,
+    /// The principal may not.
+    #[error("not permitted")]
+    Forbidden(#[from] ScopeError),
+    /// The request breaks rules.
+    #[error("the request is invalid")]
+    Invalid(Vec<Violation>),
+    /// The database failed.
+    #[error("the database failed")]
+    Database(#[from] DbError),
+}
+
+impl Fault for MemberError {
+    fn code(&self) -> Code {
+        match self {
+            Self::TenantNotFound => Code::TenantNotFound,
+            Self::SessionEnded => Code::SessionEnded,
+            Self::Forbidden(source) => source.code(),
+            Self::Invalid(_) => Code::Validation,
+            Self::Database(source) => source.code(),
+        }
+    }
+
+    fn detail(&self) -> Cow<'static, str> {
+        match self {
+            Self::Forbidden(source) => source.detail(),
+            _ => self.code().title().into(),
+        }
+    }
+
+    fn violations(&self) -> Vec<Violation> {
+        match self {
+            Self::Invalid(violations) => violations.clone(),
+            _ => Vec::new(),
+        }
+    }
+}

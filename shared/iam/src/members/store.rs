@@ -1,0 +1,154 @@
+//! Rows of `members`, `member_roles` and what they join.
+
+use bulkhead_kernel::{
+    ids::{IdentityId, SessionId, TenantId},
+    page::{Page, PageRequest},
+};
+use bulkhead_tenancy::{Db, DbError, Message, OwnerTx, TenantTx};
+use chrono::{DateTime, Utc};
+use sqlx::Row;
+
+use super::{Authority, Member, model::Search};
+use crate::permissions::{PermissionSet, SystemRole};
+
+/// Who somebody is in the tenant and what that allows, in one statement for one message. Between the pieces stand the
+/// session, the time and the identity. Lists are joined by characters that their items cannot have.
+pub const AUTHORITY_SQL: [&str; 4] = [
+    "SELECT m.email, m.first_name, m.last_name, control.is_session_live(",
+    ", ",
+    ") AS is_session_live, \
+     (SELECT string_agg(r.name, chr(10) ORDER BY r.name) \
+      FROM member_roles AS g JOIN roles AS r ON r.id = g.role_id \
+      WHERE g.identity_id = m.identity_id) AS roles, \
+     (SELECT string_agg(p.permission, ' ') \
+      FROM member_roles AS g JOIN role_permissions AS p ON p.role_id = g.role_id \
+      WHERE g.identity_id = m.identity_id) AS permissions \
+     FROM members AS m WHERE m.status = 'active' AND m.identity_id = ",
+    "",
+];
+
+/// The authority of an active member, and whether the session lives.
+pub(super) async fn find_authority(
+    db: &Db,
+    tenant: TenantId,
+    identity: IdentityId,
+    session: SessionId,
+    now: DateTime<Utc>,
+) -> Result<Option<(Authority, bool)>, DbError> {
+    let [select, comma, from, end] = AUTHORITY_SQL;
+    let message = Message::new().sql(select).uuid(session.uuid()).sql(comma).time(now);
+    let message = message.sql(from).uuid(identity.uuid()).sql(end);
+    let results = db.read(tenant, &message).await?;
+    let Some(row) = results.first().and_then(|rows| rows.first()) else {
+        return Ok(None);
+    };
+    let roles: Option<String> = row.try_get(4)?;
+    let permissions: Option<String> = row.try_get(5)?;
+    let authority = Authority {
+        email: row.try_get(0)?,
+        first_name: row.try_get(1)?,
+        last_name: row.try_get(2)?,
+        roles: roles
+            .iter()
+            .flat_map(|names| names.split('\n'))
+            .map(str::to_owned)
+            .collect(),
+        permissions: PermissionSet::from_ids(permissions.iter().flat_map(|ids| ids.split(' '))),
+    };
+    Ok(Some((authority, row.try_get(3)?)))
+}
+
+/// One page of members by address, of those whose address or name contains what is searched for.
+pub(super) async fn list(
+    tx: &mut TenantTx,
+    search: Option<&Search>,
+    page: PageRequest,
+) -> Result<Page<Member>, DbError> {
+    let pattern = search.map(Search::pattern);
+    let total = sqlx::query_scalar!(
+        r#"
+        SELECT count(*) AS "total!"
+        FROM members AS m
+        WHERE $1::text IS NULL
+           OR m.email ILIKE $1
+           OR m.first_name || ' ' || m.last_name ILIKE $1
+        "#,
+        pattern,
+    )
+    .fetch_one(tx.conn())
+    .await?;
+    let rows = sqlx::query!(
+        r#"
+        SELECT m.identity_id,
+               m.email,
+               m.first_name,
+               m.last_name,
+               m.status = 'active'   AS "is_active!",
+               ARRAY(SELECT r.name
+                     FROM member_roles AS g
+                              JOIN roles AS r ON r.id = g.role_id
+                     WHERE g.identity_id = m.identity_id
+                     ORDER BY r.name) AS "roles!"
+        FROM members AS m
+        WHERE $1::text IS NULL
+           OR m.email ILIKE $1
+           OR m.first_name || ' ' || m.last_name ILIKE $1
+        ORDER BY m.email
+        LIMIT $2 OFFSET $3
+        "#,
+        pattern,
+        i64::from(page.limit()),
+        page.offset(),
+    )
+    .fetch_all(tx.conn())
+    .await?;
+    let items = rows.into_iter().map(|row| Member {
+        id: row.identity_id.into(),
+        email: row.email,
+        first_name: row.first_name,
+        last_name: row.last_name,
+        is_active: row.is_active,
+        roles: row.roles,
+    });
+    Ok(Page {
+        items: items.collect(),
+        total,
+        request: page,
+    })
+}
+
+/// Copies the person into the tenant whose schema the transaction has entered.
+pub(super) async fn insert(tx: &mut OwnerTx, identity: IdentityId) -> Result<(), DbError> {
+    sqlx::query!(
+        r#"
+        INSERT INTO members (identity_id, email, first_name, last_name)
+        SELECT i.id, i.email, i.first_name, i.last_name
+        FROM control.identities AS i
+        WHERE i.id = $1
+        ON CONFLICT (identity_id) DO NOTHING
+        "#,
+        identity.uuid(),
+    )
+    .execute(tx.conn())
+    .await?;
+    Ok(())
+}
+
+/// Gives the member a system role.
+pub(super) async fn insert_grant(tx: &mut OwnerTx, identity: IdentityId, role: SystemRole) -> Result<(), DbError> {
+    sqlx::query!(
+        r#"
+        INSERT INTO member_roles (identity_id, role_id)
+        SELECT $1, r.id
+        FROM roles AS r
+        WHERE r.name = $2
+          AND r.is_system
+        ON CONFLICT (identity_id, role_id) DO NOTHING
+        "#,
+        identity.uuid(),
+        role.as_str(),
+    )
+    .execute(tx.conn())
+    .await?;
+    Ok(())
+}

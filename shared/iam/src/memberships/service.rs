@@ -1,0 +1,32 @@
+//! What can be done with memberships.
+
+use bulkhead_kernel::ids::{IdentityId, TenantId};
+use bulkhead_tenancy::{ControlTx, DbError, TenantSelector};
+
+use super::{Membership, store};
+use crate::permissions::SystemRole;
+
+/// Lets the person choose the tenant from now on, in the transaction that makes it theirs.
+pub async fn join(tx: &mut ControlTx, identity: IdentityId, tenant: TenantId, role: SystemRole) -> Result<(), DbError> {
+    store::insert(tx, identity, tenant, role).await
+}
+
+pub(crate) async fn find(
+    tx: &mut ControlTx,
+    identity: IdentityId,
+    selector: &TenantSelector,
+) -> Result<Option<Membership>, DbError> {
+    let (id, slug) = match selector {
+        TenantSelector::Id(id) => (Some(*id), None),
+        TenantSelector::Slug(slug) => (None, Some(slug.as_str())),
+    };
+    store::find(tx, identity, id, slug).await
+}
+
+/// The tenant the person means without saying so: the only one they can enter.
+pub(crate) async fn find_only(tx: &mut ControlTx, identity: IdentityId) -> Result<Option<TenantId>, DbError> {
+    match store::list_open(tx, identity, 2).await?[..] {
+        [only] => Ok(Some(only)),
+        _ => Ok(None),
+    }
+}
