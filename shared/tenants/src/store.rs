@@ -1,0 +1,235 @@
+//! Rows of `control.tenants` and `control.onboarding_steps`.
+
+use bulkhead_kernel::ids::{IdentityId, TenantId};
+use bulkhead_tenancy::{ControlTx, DbError, OwnerTx, Slug};
+
+use crate::{Membership, StepState, StepStatus, Tenant, TenantName, TenantStatus};
+
+pub(crate) async fn insert(
+    tx: &mut ControlTx,
+    id: TenantId,
+    slug: &Slug,
+    name: &TenantName,
+    founder: IdentityId,
+) -> Result<(), DbError> {
+    sqlx::query!(
+        r#"
+        INSERT INTO control.tenants (id, slug, name, created_by)
+        VALUES ($1, $2, $3, $4)
+        "#,
+        id.uuid(),
+        slug.as_str(),
+        name.as_str(),
+        founder.uuid(),
+    )
+    .execute(tx.conn())
+    .await?;
+    Ok(())
+}
+
+/// Whether a slug is taken already; only a hint, the constraint decides.
+pub(crate) async fn is_slug_taken(tx: &mut ControlTx, slug: &Slug) -> Result<bool, DbError> {
+    let taken = sqlx::query_scalar!(
+        r#"
+        SELECT EXISTS (SELECT FROM control.tenants WHERE slug = $1) AS "taken!"
+        "#,
+        slug.as_str(),
+    )
+    .fetch_one(tx.conn())
+    .await?;
+    Ok(taken)
+}
+
+pub(crate) async fn insert_steps(tx: &mut ControlTx, tenant: TenantId, names: &[String]) -> Result<(), DbError> {
+    sqlx::query!(
+        r#"
+        INSERT INTO control.onboarding_steps (tenant_id, position, name)
+        SELECT $1, step.position, step.name
+        FROM unnest($2::text[]) WITH ORDINALITY AS step (name, position)
+        "#,
+        tenant.uuid(),
+        names,
+    )
+    .execute(tx.conn())
+    .await?;
+    Ok(())
+}
+
+/// The tenants somebody belongs to, by name.
+pub(crate) async fn list_for(tx: &mut ControlTx, identity: IdentityId) -> Result<Vec<Membership>, DbError> {
+    let rows = sqlx::query!(
+        r#"
+        SELECT t.id, t.name, t.slug, t.status, t.created_at, m.role
+        FROM control.memberships AS m
+                 JOIN control.tenants AS t ON t.id = m.tenant_id
+        WHERE m.identity_id = $1
+          AND m.status = 'active'
+        ORDER BY lower(t.name), t.id
+        "#,
+        identity.uuid(),
+    )
+    .fetch_all(tx.conn())
+    .await?;
+    let memberships = rows.into_iter().map(|row| Membership {
+        tenant: Tenant {
+            id: row.id.into(),
+            name: row.name,
+            slug: row.slug,
+            status: TenantStatus::parse(&row.status),
+            created_at: row.created_at,
+        },
+        role: row.role,
+    });
+    Ok(memberships.collect())
+}
+
+/// The tenant, if the identity is an active member of it.
+pub(crate) async fn find_for(
+    tx: &mut ControlTx,
+    identity: IdentityId,
+    tenant: TenantId,
+) -> Result<Option<Membership>, DbError> {
+    let row = sqlx::query!(
+        r#"
+        SELECT t.id, t.name, t.slug, t.status, t.created_at, m.role
+        FROM control.memberships AS m
+                 JOIN control.tenants AS t ON t.id = m.tenant_id
+        WHERE m.identity_id = $1
+          AND m.tenant_id = $2
+          AND m.status = 'active'
+        "#,
+        identity.uuid(),
+        tenant.uuid(),
+    )
+    .fetch_optional(tx.conn())
+    .await?;
+    Ok(row.map(|row| Membership {
+        tenant: Tenant {
+            id: row.id.into(),
+            name: row.name,
+            slug: row.slug,
+            status: TenantStatus::parse(&row.status),
+            created_at: row.created_at,
+        },
+        role: row.role,
+    }))
+}
+
+pub(crate) async fn list_steps(tx: &mut ControlTx, tenant: TenantId) -> Result<Vec<StepStatus>, DbError> {
+    let rows = sqlx::query!(
+        r#"
+        SELECT name, state, attempts, started_at, finished_at
+        FROM control.onboarding_steps
+        WHERE tenant_id = $1
+        ORDER BY position
+        "#,
+        tenant.uuid(),
+    )
+    .fetch_all(tx.conn())
+    .await?;
+    let steps = rows.into_iter().map(|row| StepStatus {
+        name: row.name,
+        state: StepState::parse(&row.state),
+        failures: row.attempts,
+        started_at: row.started_at,
+        finished_at: row.finished_at,
+    });
+    Ok(steps.collect())
+}
+
+/// Keeps the step to this transaction and tells where it stands.
+pub(crate) async fn lock_step(tx: &mut OwnerTx, tenant: TenantId, name: &str) -> Result<StepState, DbError> {
+    let state = sqlx::query_scalar!(
+        r#"
+        SELECT state
+        FROM control.onboarding_steps
+        WHERE tenant_id = $1
+          AND name = $2
+            FOR UPDATE
+        "#,
+        tenant.uuid(),
+        name,
+    )
+    .fetch_one(tx.conn())
+    .await?;
+    Ok(StepState::parse(&state))
+}
+
+/// Marks the step done and the one behind it as under way.
+pub(crate) async fn finish_step(tx: &mut OwnerTx, tenant: TenantId, name: &str) -> Result<(), DbError> {
+    sqlx::query!(
+        r#"
+        WITH done AS (
+            UPDATE control.onboarding_steps
+            SET state = 'done', started_at = coalesce(started_at, now()), finished_at = clock_timestamp(), last_error = NULL
+            WHERE tenant_id = $1
+              AND name = $2
+            RETURNING position
+        )
+        UPDATE control.onboarding_steps AS next
+        SET state = 'running', started_at = clock_timestamp()
+        FROM done
+        WHERE next.tenant_id = $1
+          AND next.position = done.position + 1
+        "#,
+        tenant.uuid(),
+        name,
+    )
+    .execute(tx.conn())
+    .await?;
+    Ok(())
+}
+
+pub(crate) async fn set_step_failed(
+    tx: &mut ControlTx,
+    tenant: TenantId,
+    name: &str,
+    error: &str,
+) -> Result<(), DbError> {
+    sqlx::query!(
+        r#"
+        UPDATE control.onboarding_steps
+        SET state = 'failed', attempts = attempts + 1, last_error = $3
+        WHERE tenant_id = $1
+          AND name = $2
+          AND state <> 'done'
+        "#,
+        tenant.uuid(),
+        name,
+        error,
+    )
+    .execute(tx.conn())
+    .await?;
+    Ok(())
+}
+
+/// Opens the tenant. The epoch rises, so that routers which looked at the pending tenant look again.
+pub(crate) async fn set_active(tx: &mut OwnerTx, tenant: TenantId) -> Result<(), DbError> {
+    sqlx::query!(
+        r#"
+        UPDATE control.tenants
+        SET status = 'active', epoch = epoch + 1, activated_at = now(), updated_at = now()
+        WHERE id = $1
+          AND status = 'pending'
+        "#,
+        tenant.uuid(),
+    )
+    .execute(tx.conn())
+    .await?;
+    Ok(())
+}
+
+/// What the steps need to know of the tenant.
+pub(crate) async fn get_slug_and_name(tx: &mut OwnerTx, tenant: TenantId) -> Result<(String, String), DbError> {
+    let row = sqlx::query!(
+        r#"
+        SELECT slug, name
+        FROM control.tenants
+        WHERE id = $1
+        "#,
+        tenant.uuid(),
+    )
+    .fetch_one(tx.conn())
+    .await?;
+    Ok((row.slug, row.name))
+}
