@@ -1,0 +1,5 @@
+//! Handlers: each calls one use case.
+
+pub(crate) mod mail;
+pub(crate) mod tenants;
+pub(crate) mod vms;

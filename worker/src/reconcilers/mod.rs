@@ -1,0 +1,3 @@
+//! Loops without input: each compares what is wanted with what is there.
+
+pub(crate) mod vms;
