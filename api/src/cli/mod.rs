@@ -1,0 +1,148 @@
+//! The commands of the binary. Each asks only for the settings it uses; all mistakes in them are reported together.
+
+mod operators;
+mod seed;
+mod server;
+
+use std::{
+    io::{self, Write as _},
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use anyhow::Context as _;
+use bulkhead_iam::tokens::Keys;
+use bulkhead_kernel::{
+    clock::Clock,
+    config::{Config, ConfigSource, Section},
+};
+use bulkhead_tenancy::migrations::migrate_control;
+use clap::{Args, Parser, Subcommand};
+
+use crate::openapi;
+
+/// The API of Bulkhead. Without a command it serves.
+#[derive(Debug, Parser)]
+#[command(name = "bulkhead-api", version, about)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve the API until SIGTERM or SIGINT (the default)
+    Serve,
+    /// Check all settings and show which are in force, without their secrets
+    CheckConfig,
+    /// Bring the schema `control` to the newest version
+    Migrate,
+    /// Make a new RSA key that signs access tokens from the next start on; older keys still verify
+    GenerateKeys {
+        /// The folder to put it in; that of the settings otherwise
+        #[arg(long)]
+        dir: Option<PathBuf>,
+    },
+    /// Make a platform operator; somebody known becomes one and keeps the password
+    CreateOperator(Credentials),
+    /// Make an operator, a demo tenant and the first templates; what is there stays as it is
+    Seed {
+        #[command(flatten)]
+        operator: Credentials,
+        /// The slug of the demo tenant
+        #[arg(long, default_value = "demo")]
+        tenant: String,
+    },
+    /// Print the OpenAPI document
+    Openapi,
+}
+
+#[derive(Debug, Args)]
+struct Credentials {
+    /// The e-mail address
+    #[arg(long)]
+    email: String,
+    /// The password; read from the standard input when it is not given
+    #[arg(long)]
+    password: Option<String>,
+}
+
+impl Cli {
+    /// Runs the command; what goes wrong goes to the standard error.
+    pub async fn run(self) -> ExitCode {
+        match self.command.unwrap_or(Command::Serve).run().await {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("bulkhead-api: {error:#}");
+                ExitCode::FAILURE
+            }
+        }
+    }
+}
+
+impl Command {
+    async fn run(self) -> anyhow::Result<()> {
+        match self {
+            Self::Serve => server::serve().await,
+            Self::CheckConfig => check_config(),
+            Self::Migrate => migrate().await,
+            Self::GenerateKeys { dir } => generate_keys(dir),
+            Self::CreateOperator(credentials) => operators::create(credentials).await,
+            Self::Seed { operator, tenant } => seed::run(operator, &tenant).await,
+            Self::Openapi => {
+                say(&serde_json::to_string_pretty(&openapi::document())?);
+                Ok(())
+            }
+        }
+    }
+}
+
+/// The settings, of which these sections have to be complete.
+fn config(needed: &[Section]) -> anyhow::Result<Config> {
+    let loaded = Config::load_for(ConfigSource::process(), needed);
+    loaded.map_err(|mistakes| anyhow::anyhow!("these settings cannot be used:\n{mistakes}"))
+}
+
+fn check_config() -> anyhow::Result<()> {
+    say(config(Section::ALL)?.describe().trim_end());
+    Ok(())
+}
+
+async fn migrate() -> anyhow::Result<()> {
+    let database = config(&[Section::Database])?.database;
+    let logins = [&database.control_url, &database.tenant_url];
+    let migrated = migrate_control(&database.owner_url, logins).await;
+    migrated.context("cannot migrate the schema control")?;
+    say("The schema control is at the newest version.");
+    Ok(())
+}
+
+fn generate_keys(dir: Option<PathBuf>) -> anyhow::Result<()> {
+    let dir = match dir {
+        Some(dir) => dir,
+        None => config(&[])?.auth.keys_dir,
+    };
+    let id = Keys::generate(&dir, &Clock::system()).context("cannot make a key")?;
+    say(&format!("Made the key {id} in {}.", dir.display()));
+    Ok(())
+}
+
+/// An answer for the person at the terminal, or the program behind the pipe; one that no longer listens misses nothing.
+fn say(text: &str) {
+    let _ = writeln!(io::stdout(), "{text}");
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_commands_are_well_formed_and_serving_is_the_default() {
+        Cli::command().debug_assert();
+        assert!(Cli::parse_from(["bulkhead-api"]).command.is_none());
+        let seed = Cli::parse_from(["bulkhead-api", "seed", "--email", "a@b.c", "--password", "x"]);
+        assert!(matches!(seed.command, Some(Command::Seed { tenant, .. }) if tenant == "demo"));
+    }
+}

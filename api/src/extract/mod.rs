@@ -1,0 +1,23 @@
+//! What handlers take: bodies, queries and ids that are already checked, and the scope they run in.
+
+mod bearer;
+mod body;
+mod decode;
+mod form;
+mod json;
+mod paging;
+mod path;
+mod prefer;
+mod query;
+mod requested;
+mod scope;
+pub(crate) mod selector;
+
+pub use form::JsonOrForm;
+pub use json::{Json, OptionalJson};
+pub use paging::{PageQuery, Paging};
+pub use path::PathId;
+pub use prefer::Wait;
+pub use query::Query;
+pub use requested::Requested;
+pub use scope::{FreshlyScoped, Scoped, SignedIn};

@@ -1,0 +1,42 @@
+//! Ids in a path.
+
+use std::str::FromStr;
+
+use axum::{
+    extract::{FromRequestParts, Path},
+    http::request::Parts,
+};
+use bulkhead_kernel::{
+    fault::Code,
+    ids::{TenantId, VmId},
+};
+
+use crate::problem::Problem;
+
+/// The id of a path with one parameter. What is no id of that kind is a thing that does not exist: the same 404.
+#[derive(Debug)]
+pub struct PathId<T>(pub T);
+
+/// A thing with an id in a path.
+pub trait Thing: FromStr {
+    /// What a missing one is answered with.
+    const MISSING: Code;
+}
+
+impl Thing for TenantId {
+    const MISSING: Code = Code::TenantNotFound;
+}
+
+impl Thing for VmId {
+    const MISSING: Code = Code::NotFound;
+}
+
+impl<T: Thing, S: Send + Sync> FromRequestParts<S> for PathId<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let text = Path::<String>::from_request_parts(parts, state).await;
+        let id = text.ok().and_then(|Path(text)| text.parse().ok());
+        id.map(Self).ok_or_else(|| Problem::new(T::MISSING))
+    }
+}

@@ -1,0 +1,130 @@
+//! Who asks, and in which tenant. These extractors are the only way from a request to a [`Scope`].
+
+use axum::{extract::FromRequestParts, http::request::Parts};
+use bulkhead_iam::{Principal, Scope, members, sessions, tokens::Claims};
+use bulkhead_kernel::{fault::Code, ids::TenantId, origin::Origin};
+use bulkhead_tenancy::{DbError, TenantRef, TenantSelector};
+use chrono::{DateTime, Utc};
+
+use super::{bearer, selector};
+use crate::{problem::Problem, state::AppState};
+
+/// Somebody with an access token whose session lives; no tenant is entered.
+#[derive(Debug)]
+pub struct SignedIn {
+    /// Who asks.
+    pub principal: Principal,
+    /// The tenant the token is bound to.
+    pub bound: Option<TenantId>,
+    /// When the token was made.
+    pub issued_at: DateTime<Utc>,
+    /// The tenant that the request names instead; whether the caller belongs to it is not checked here.
+    pub named: Option<TenantSelector>,
+    /// Where the request comes from.
+    pub origin: Origin,
+}
+
+/// A member in a tenant. What they may do was read at most a second ago.
+#[derive(Debug)]
+pub struct Scoped(pub Scope);
+
+/// As [`Scoped`], with rights read in this very moment.
+#[derive(Debug)]
+pub struct FreshlyScoped(pub Scope);
+
+impl FromRequestParts<AppState> for SignedIn {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Problem> {
+        let (claims, record) = bearer::claims(parts, state)?;
+        let named = selector::from_headers(&parts.headers)?;
+        if let (Some(bound), Some(named)) = (claims.tenant, &named) {
+            check_same(state, bound, named).await?;
+        }
+        Ok(Self {
+            principal: sessions::service::principal(state.iam(), &claims).await?,
+            bound: claims.tenant,
+            issued_at: claims.issued_at,
+            named: named.filter(|_| claims.tenant.is_none()),
+            origin: record.origin(),
+        })
+    }
+}
+
+impl FromRequestParts<AppState> for Scoped {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Problem> {
+        scope(parts, state, Freshness::WithinASecond).await.map(Self)
+    }
+}
+
+impl FromRequestParts<AppState> for FreshlyScoped {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Problem> {
+        scope(parts, state, Freshness::Now).await.map(Self)
+    }
+}
+
+/// How old the rights may be.
+#[derive(Clone, Copy)]
+enum Freshness {
+    Now,
+    WithinASecond,
+}
+
+async fn scope(parts: &Parts, state: &AppState, freshness: Freshness) -> Result<Scope, Problem> {
+    let (claims, record) = bearer::claims(parts, state)?;
+    let named = selector::from_headers(&parts.headers)?;
+    let tenant = tenant(state, &claims, named).await?;
+    record.set_tenant(tenant.id);
+    let iam = state.iam();
+    let (identity, session) = (claims.identity, claims.session);
+    let authority = match freshness {
+        Freshness::Now => members::service::authority_now(iam, tenant.id, identity, session)
+            .await?
+            .into(),
+        Freshness::WithinASecond => members::service::authority(iam, tenant.id, identity, session).await?,
+    };
+    Ok(Scope::new(
+        identity,
+        session,
+        &authority,
+        tenant,
+        record.origin(),
+        iam.clock.clone(),
+    ))
+}
+
+/// The tenant of the token, which binds; where it leaves that open, the one the request names. Whether the caller
+/// belongs to it is seen when it is entered.
+async fn tenant(state: &AppState, claims: &Claims, named: Option<TenantSelector>) -> Result<TenantRef, Problem> {
+    let wanted = match (claims.tenant, named) {
+        (Some(bound), Some(named)) => {
+            check_same(state, bound, &named).await?;
+            TenantSelector::Id(bound)
+        }
+        (Some(bound), None) => TenantSelector::Id(bound),
+        (None, Some(named)) => named,
+        (None, None) => return Err(Problem::new(Code::TenantRequired)),
+    };
+    Ok(state.db().resolve(&wanted).await?)
+}
+
+/// Refuses a name that is not the bound tenant's, whether or not there is a tenant of that name.
+async fn check_same(state: &AppState, bound: TenantId, named: &TenantSelector) -> Result<(), Problem> {
+    let named = match named {
+        TenantSelector::Id(id) => Some(*id),
+        TenantSelector::Slug(_) => match state.db().resolve(named).await {
+            Ok(tenant) => Some(tenant.id),
+            Err(DbError::TenantNotFound) => None,
+            Err(error) => return Err(error.into()),
+        },
+    };
+    if named == Some(bound) {
+        Ok(())
+    } else {
+        Err(Problem::new(Code::TenantMismatch))
+    }
+}

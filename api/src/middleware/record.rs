@@ -1,0 +1,79 @@
+//! What becomes known of a request on its way in, for its log line and for the origin of the work it causes.
+
+use std::sync::{Arc, OnceLock};
+
+use axum::http::{HeaderMap, request::Parts};
+use bulkhead_kernel::{
+    ids::{IdentityId, TenantId},
+    origin::Origin,
+    telemetry::trace,
+};
+
+use super::RequestId;
+use crate::problem::Problem;
+
+/// One per request, shared by the observer and the extractors.
+#[derive(Debug)]
+pub struct RequestRecord {
+    id: RequestId,
+    principal: OnceLock<IdentityId>,
+    tenant: OnceLock<TenantId>,
+}
+
+impl RequestRecord {
+    /// Starts the record.
+    #[must_use]
+    pub fn begin(headers: &HeaderMap) -> Arc<Self> {
+        Arc::new(Self {
+            id: RequestId::of(headers),
+            principal: OnceLock::new(),
+            tenant: OnceLock::new(),
+        })
+    }
+
+    /// The record of the request these parts belong to.
+    pub fn of(parts: &Parts) -> Result<&Arc<Self>, Problem> {
+        let record = parts.extensions.get::<Arc<Self>>();
+        record.ok_or_else(|| Problem::internal("the request passed no observer"))
+    }
+
+    /// The id of the request.
+    #[must_use]
+    pub fn id(&self) -> &RequestId {
+        &self.id
+    }
+
+    /// Notes who asks.
+    pub fn set_principal(&self, identity: IdentityId) {
+        let _ = self.principal.set(identity);
+    }
+
+    /// Notes which tenant is meant.
+    pub fn set_tenant(&self, tenant: TenantId) {
+        let _ = self.tenant.set(tenant);
+    }
+
+    /// Who asked, once that is known.
+    #[must_use]
+    pub fn principal(&self) -> Option<IdentityId> {
+        self.principal.get().copied()
+    }
+
+    /// Which tenant was meant, once that is known.
+    #[must_use]
+    pub fn tenant(&self) -> Option<TenantId> {
+        self.tenant.get().copied()
+    }
+
+    /// Where the work this request causes comes from; `anonymous` while nobody has signed in.
+    #[must_use]
+    pub fn origin(&self) -> Origin {
+        Origin {
+            principal: self
+                .principal()
+                .map_or_else(|| "anonymous".to_owned(), |identity| identity.to_string()),
+            request_id: self.id.as_str().to_owned(),
+            traceparent: trace::current_traceparent(),
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! Every route on one screen, grouped by who calls it. The paths and methods stand at the handlers, from where the
+//! OpenAPI document is made as well.
+
+use axum::{Router, middleware::from_fn_with_state, routing::get};
+use bulkhead_kernel::config;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use crate::{
+    middleware::{Observer, cors, guard, observe},
+    openapi,
+    routes::{auth, docs, service, tenants, users, vm_templates, vms, whoami},
+    state::{AppState, RequestLimits},
+};
+
+/// Where the versioned API begins.
+const V1: &str = "/api/v1";
+
+/// The public API with everything that surrounds it.
+pub fn build(state: AppState) -> Router {
+    let (documented, _) = documented().split_for_parts();
+    let router = documented
+        // People with a browser; no part of the API.
+        .route("/openapi.json", get(docs::openapi))
+        .route("/docs", get(docs::to_page))
+        .route("/docs/", get(docs::page))
+        .route("/docs/{*file}", get(docs::asset))
+        .route("/problems", get(docs::problems))
+        .nest(&format!("{V1}/orgs"), tenants().into());
+    let settings = state.server().clone();
+    surround(router, state, &settings)
+}
+
+/// What the internal listener serves: metrics for the scraper, probes for the orchestrator.
+pub fn internal(state: AppState) -> Router {
+    let router = Router::new()
+        .route("/metrics", get(service::metrics))
+        .route("/livez", get(service::livez))
+        .route("/readyz", get(service::readyz));
+    let settings = state.server().clone();
+    surround(router, state, &settings)
+}
+
+/// The routes that the OpenAPI document describes.
+pub(crate) fn documented() -> OpenApiRouter<AppState> {
+    let api = OpenApiRouter::default()
+        .merge(for_anyone())
+        .merge(for_the_signed_in())
+        .nest("/tenants", tenants())
+        .merge(for_members());
+    OpenApiRouter::with_openapi(openapi::skeleton())
+        .merge(for_machines())
+        .nest(V1, api)
+}
+
+/// Load balancers, monitors and those who check our tokens.
+fn for_machines() -> OpenApiRouter<AppState> {
+    OpenApiRouter::default()
+        .routes(routes!(service::index))
+        .routes(routes!(service::health))
+        .routes(routes!(service::livez))
+        .routes(routes!(service::readyz))
+        .routes(routes!(service::jwks))
+}
+
+/// Callers who need not be signed in.
+fn for_anyone() -> OpenApiRouter<AppState> {
+    OpenApiRouter::default()
+        .routes(routes!(service::api_health))
+        .routes(routes!(service::db_ping))
+        .routes(routes!(auth::register))
+        .routes(routes!(auth::token))
+        .routes(routes!(auth::login))
+        .routes(routes!(auth::refresh))
+}
+
+/// People, in whatever tenant.
+fn for_the_signed_in() -> OpenApiRouter<AppState> {
+    OpenApiRouter::default()
+        .routes(routes!(auth::logout))
+        .routes(routes!(users::me))
+}
+
+/// People, about the tenants they belong to; below `/tenants` and `/orgs`.
+fn tenants() -> OpenApiRouter<AppState> {
+    OpenApiRouter::default()
+        .routes(routes!(tenants::list, tenants::create))
+        .routes(routes!(tenants::get))
+        .routes(routes!(tenants::onboarding))
+}
+
+/// Members of the active tenant, each call with its permission.
+fn for_members() -> OpenApiRouter<AppState> {
+    OpenApiRouter::default()
+        .routes(routes!(whoami::get))
+        .routes(routes!(users::list))
+        .routes(routes!(vm_templates::list))
+        .routes(routes!(vms::list, vms::create))
+        .routes(routes!(vms::get, vms::delete))
+        .routes(routes!(vms::logs))
+}
+
+/// Puts the layers around the routes; the last one added is the outermost.
+fn surround<S: Clone + Send + Sync + 'static>(router: Router<S>, state: S, settings: &config::Server) -> Router {
+    let mut router = router
+        .fallback(service::unknown_path)
+        .method_not_allowed_fallback(service::unknown_method)
+        .layer(from_fn_with_state(RequestLimits::of(settings), guard));
+    if !settings.cors_allowed_origins.is_empty() {
+        router = router.layer(cors(&settings.cors_allowed_origins));
+    }
+    router
+        .layer(from_fn_with_state(Observer::of(settings), observe))
+        .with_state(state)
+}
+
+#[cfg(test)]
+mod tests;

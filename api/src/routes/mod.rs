@@ -1,0 +1,11 @@
+//! One module per noun of the URL: what goes in, what comes out, and handlers that call one use case each.
+
+pub mod auth;
+pub mod docs;
+mod page;
+pub mod service;
+pub mod tenants;
+pub mod users;
+pub mod vm_templates;
+pub mod vms;
+pub mod whoami;

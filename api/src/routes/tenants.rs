@@ -1,0 +1,238 @@
+//! `/tenants`, also `/orgs`: the tenants of a person, signing a new one up, and watching it being built.
+
+use std::time::Duration;
+
+use axum::{
+    extract::State,
+    http::{HeaderName, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use bulkhead_kernel::{
+    fault::Code,
+    ids::{IdentityId, TenantId},
+};
+use bulkhead_tenancy::TenantSelector;
+use bulkhead_tenants::{Created, Membership, NewTenant, StepStatus, TenantError, TenantStatus, service};
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use tokio::time::{Instant, sleep};
+use utoipa::ToSchema;
+
+use crate::{
+    extract::{Json, PathId, SignedIn, Wait},
+    openapi::{SIGNED_IN, codes},
+    problem::Problem,
+    state::AppState,
+};
+
+/// Between two looks at a tenant that somebody waits for; onboarding takes a fraction of a second.
+const LOOK_EVERY: Duration = Duration::from_millis(25);
+
+const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
+
+/// A tenant that somebody wants.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"name": "Acme", "slug": "acme"}))]
+pub struct CreateTenant {
+    /// 1 to 100 characters.
+    name: String,
+    /// 2 to 63 lower-case letters, digits and single dashes, beginning with a letter; made from the name otherwise.
+    slug: Option<String>,
+}
+
+/// A tenant on its way.
+#[derive(Serialize, ToSchema)]
+#[schema(example = json!({"id": "org_0190a1b2c3d4e5f60718293a4b5c6d7e", "name": "Acme", "slug": "acme",
+    "status": "pending", "job_id": "job_0190a1b2c3d4e5f60718293a4b5c6d7e"}))]
+pub struct CreatedTenant {
+    id: String,
+    name: String,
+    slug: String,
+    /// `pending`, or `active` after a wait that was long enough.
+    status: &'static str,
+    /// The job that builds it.
+    job_id: String,
+}
+
+/// A tenant of the caller.
+#[derive(Serialize, ToSchema)]
+#[schema(example = json!({"id": "org_0190a1b2c3d4e5f60718293a4b5c6d7e", "name": "Acme", "slug": "acme",
+    "status": "active", "role": "owner", "created_at": "2026-11-20T12:00:00Z"}))]
+pub struct TenantItem {
+    id: String,
+    name: String,
+    slug: String,
+    /// `pending`, `active`, `suspended` or `deleting`.
+    status: &'static str,
+    /// The caller's leading role in it.
+    role: String,
+    created_at: DateTime<Utc>,
+}
+
+impl From<Membership> for TenantItem {
+    fn from(membership: Membership) -> Self {
+        let tenant = membership.tenant;
+        Self {
+            id: tenant.id.to_string(),
+            name: tenant.name,
+            slug: tenant.slug,
+            status: tenant.status.as_str(),
+            role: membership.role,
+            created_at: tenant.created_at,
+        }
+    }
+}
+
+/// How far a tenant is built.
+#[derive(Serialize, ToSchema)]
+pub struct Onboarding {
+    /// The tenant's status.
+    #[schema(example = "active")]
+    status: &'static str,
+    /// The steps in their order.
+    steps: Vec<Step>,
+}
+
+/// One step of it.
+#[derive(Serialize, ToSchema)]
+#[schema(example = json!({"name": "schema", "state": "done", "failures": 0, "started_at": "2026-11-20T12:00:00Z",
+    "finished_at": "2026-11-20T12:00:00.040Z"}))]
+pub struct Step {
+    name: String,
+    /// `pending`, `running`, `done` or `failed`.
+    state: &'static str,
+    /// How often it failed so far.
+    failures: i32,
+    started_at: Option<DateTime<Utc>>,
+    finished_at: Option<DateTime<Utc>>,
+}
+
+impl From<StepStatus> for Step {
+    fn from(step: StepStatus) -> Self {
+        Self {
+            name: step.name,
+            state: step.state.as_str(),
+            failures: step.failures,
+            started_at: step.started_at,
+            finished_at: step.finished_at,
+        }
+    }
+}
+
+/// List the tenants the caller may enter
+#[utoipa::path(get, path = "", operation_id = "list_tenants", tag = "tenants",
+    responses((status = 200, body = Vec<TenantItem>)), extensions(("x-permission" = json!(SIGNED_IN))))]
+pub async fn list(State(state): State<AppState>, signed_in: SignedIn) -> Result<Json<Vec<TenantItem>>, Problem> {
+    let memberships = service::list(state.db(), signed_in.principal.identity).await?;
+    Ok(Json(memberships.into_iter().map(TenantItem::from).collect()))
+}
+
+/// Sign a new tenant up
+///
+/// Its compartment is built in the background; `Prefer: wait=10` waits for it and answers 201 when it is ready in time.
+#[utoipa::path(post, path = "", operation_id = "create_tenant", tag = "tenants",
+    params(("Prefer" = Option<String>, Header, description = "`wait=N`: seconds to wait for the tenant, up to 25",
+        example = "wait=10")),
+    responses((status = 201, body = CreatedTenant, headers(("Location"))),
+        (status = 202, body = CreatedTenant, headers(("Location")))),
+    extensions(("x-permission" = json!(SIGNED_IN)), ("x-problem-codes" = json!(codes(&[Code::SlugTaken])))))]
+pub async fn create(
+    State(state): State<AppState>,
+    signed_in: SignedIn,
+    Wait(wait): Wait,
+    Json(wanted): Json<CreateTenant>,
+) -> Result<Response, Problem> {
+    let new = NewTenant::parse(&wanted.name, wanted.slug.as_deref()).map_err(Problem::invalid)?;
+    let founder = signed_in.principal.identity;
+    let created = service::create(&signed_in.origin, state.db(), founder, &new).await?;
+    let status = match wait {
+        Some(wait) => settled(&state, founder, created.id, wait).await?,
+        None => TenantStatus::Pending,
+    };
+    Ok(answer(&created, new.name.as_str(), status, wait))
+}
+
+/// Show a tenant of the caller
+#[utoipa::path(get, path = "/{id}", operation_id = "get_tenant", tag = "tenants",
+    params(("id" = String, Path, description = "The tenant")), responses((status = 200, body = TenantItem)),
+    extensions(("x-permission" = json!(SIGNED_IN)), ("x-problem-codes" = json!(codes(&[Code::TenantNotFound])))))]
+pub async fn get(
+    State(state): State<AppState>,
+    signed_in: SignedIn,
+    PathId(id): PathId<TenantId>,
+) -> Result<Json<TenantItem>, Problem> {
+    Ok(Json(membership(&state, &signed_in, id).await?.into()))
+}
+
+/// Watch a tenant being built
+#[utoipa::path(get, path = "/{id}/onboarding", operation_id = "get_onboarding", tag = "tenants",
+    params(("id" = String, Path, description = "The tenant")), responses((status = 200, body = Onboarding)),
+    extensions(("x-permission" = json!(SIGNED_IN)), ("x-problem-codes" = json!(codes(&[Code::TenantNotFound])))))]
+pub async fn onboarding(
+    State(state): State<AppState>,
+    signed_in: SignedIn,
+    PathId(id): PathId<TenantId>,
+) -> Result<Json<Onboarding>, Problem> {
+    let membership = membership(&state, &signed_in, id).await?;
+    let steps = service::onboarding(state.db(), signed_in.principal.identity, id).await?;
+    Ok(Json(Onboarding {
+        status: membership.tenant.status.as_str(),
+        steps: steps.into_iter().map(Step::from).collect(),
+    }))
+}
+
+/// The caller's membership in the tenant of the path, which must not be another than that of the token or the header.
+/// A founder may go on with an older token: when it was made nobody could have bound it to the new tenant.
+async fn membership(state: &AppState, signed_in: &SignedIn, tenant: TenantId) -> Result<Membership, Problem> {
+    let membership = service::get(state.db(), signed_in.principal.identity, tenant).await?;
+    let is_bound_elsewhere = signed_in.bound.is_some_and(|bound| bound != tenant);
+    let is_named_elsewhere = match &signed_in.named {
+        Some(TenantSelector::Id(named)) => *named != tenant,
+        Some(TenantSelector::Slug(named)) => named.as_str() != membership.tenant.slug,
+        None => false,
+    };
+    let is_younger = membership.tenant.created_at >= signed_in.issued_at;
+    if is_named_elsewhere || (is_bound_elsewhere && !is_younger) {
+        return Err(Problem::new(Code::TenantMismatch));
+    }
+    Ok(membership)
+}
+
+/// The status once it is no longer pending, or when the caller's patience ends.
+async fn settled(
+    state: &AppState,
+    founder: IdentityId,
+    tenant: TenantId,
+    patience: Duration,
+) -> Result<TenantStatus, TenantError> {
+    let until = Instant::now() + patience;
+    loop {
+        let status = service::get(state.db(), founder, tenant).await?.tenant.status;
+        if status != TenantStatus::Pending || Instant::now() + LOOK_EVERY > until {
+            return Ok(status);
+        }
+        sleep(LOOK_EVERY).await;
+    }
+}
+
+fn answer(created: &Created, name: &str, status: TenantStatus, wait: Option<Duration>) -> Response {
+    let code = if status == TenantStatus::Active {
+        StatusCode::CREATED
+    } else {
+        StatusCode::ACCEPTED
+    };
+    let location = [(header::LOCATION, format!("/api/v1/tenants/{}", created.id))];
+    let body = CreatedTenant {
+        id: created.id.to_string(),
+        name: name.to_owned(),
+        slug: created.slug.to_string(),
+        status: status.as_str(),
+        job_id: created.job.to_string(),
+    };
+    let mut response = (code, location, Json(body)).into_response();
+    if let Some(applied) = wait.and_then(|wait| HeaderValue::try_from(format!("wait={}", wait.as_secs())).ok()) {
+        response.headers_mut().insert(PREFERENCE_APPLIED, applied);
+    }
+    response
+}

@@ -1,0 +1,77 @@
+//! `/whoami`: who the caller is in the active tenant, and what that allows.
+
+use bulkhead_iam::{Scope, permissions::Permission};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::{
+    extract::{FreshlyScoped, Json},
+    openapi::MEMBER,
+    problem::Problem,
+};
+
+/// The caller in the active tenant.
+#[derive(Serialize, ToSchema)]
+#[schema(example = json!({
+    "principal": {"type": "member", "id": "usr_0190a1b2c3d4e5f60718293a4b5c6d7e", "email": "ada@example.com",
+        "first_name": "Ada", "last_name": "Lovelace"},
+    "tenant": {"id": "org_0190a1b2c3d4e5f60718293a4b5c6d7e", "name": "Acme", "slug": "acme"},
+    "roles": ["viewer"], "permissions": ["vm:read"]
+}))]
+pub struct Whoami {
+    principal: PrincipalBody,
+    tenant: TenantBody,
+    /// The names of the caller's roles.
+    roles: Vec<String>,
+    /// What they allow together.
+    permissions: Vec<&'static str>,
+}
+
+/// Who acts.
+#[derive(Serialize, ToSchema)]
+pub struct PrincipalBody {
+    /// `member`.
+    #[serde(rename = "type")]
+    kind: &'static str,
+    id: String,
+    email: String,
+    first_name: String,
+    last_name: String,
+}
+
+/// Where.
+#[derive(Serialize, ToSchema)]
+#[schema(as = ActiveTenant)]
+pub struct TenantBody {
+    id: String,
+    name: String,
+    slug: String,
+}
+
+impl From<Scope> for Whoami {
+    fn from(scope: Scope) -> Self {
+        Self {
+            permissions: scope.permissions.iter().map(Permission::as_str).collect(),
+            roles: scope.roles,
+            principal: PrincipalBody {
+                kind: "member",
+                id: scope.principal.identity.to_string(),
+                email: scope.principal.email,
+                first_name: scope.principal.first_name,
+                last_name: scope.principal.last_name,
+            },
+            tenant: TenantBody {
+                id: scope.tenant.id.to_string(),
+                name: scope.tenant.name,
+                slug: scope.tenant.slug.to_string(),
+            },
+        }
+    }
+}
+
+/// Principal, tenant, roles and permissions
+#[utoipa::path(get, path = "/whoami", operation_id = "get_whoami", tag = "auth",
+    responses((status = 200, body = Whoami)), extensions(("x-permission" = json!(MEMBER))))]
+pub async fn get(FreshlyScoped(scope): FreshlyScoped) -> Result<Json<Whoami>, Problem> {
+    Ok(Json(scope.into()))
+}

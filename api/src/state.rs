@@ -1,0 +1,142 @@
+//! What every request shares; made once at start, cheap to clone.
+
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use axum::extract::FromRef;
+use bulkhead_iam::Iam;
+use bulkhead_kernel::{
+    clock::Clock,
+    config,
+    telemetry::metrics::{self, Metrics},
+};
+use bulkhead_tenancy::Db;
+
+/// Everything a handler may reach.
+#[derive(Clone)]
+pub struct AppState(Arc<Parts>);
+
+struct Parts {
+    server: config::Server,
+    db: Db,
+    iam: Iam,
+    clock: Clock,
+    metrics: Metrics,
+    readiness: Readiness,
+}
+
+/// What one request may cost.
+#[derive(Debug, Clone, Copy)]
+pub struct RequestLimits {
+    /// The largest body.
+    pub max_body_bytes: usize,
+    /// How long a body may take to arrive.
+    pub body_timeout: Duration,
+    /// How long the whole request may take.
+    pub request_timeout: Duration,
+}
+
+impl RequestLimits {
+    /// The configured limits.
+    #[must_use]
+    pub fn of(settings: &config::Server) -> Self {
+        Self {
+            max_body_bytes: settings.max_body_bytes,
+            body_timeout: settings.body_timeout,
+            request_timeout: settings.request_timeout,
+        }
+    }
+}
+
+impl FromRef<AppState> for RequestLimits {
+    fn from_ref(state: &AppState) -> Self {
+        Self::of(state.server())
+    }
+}
+
+impl AppState {
+    /// The state of a process with these settings and parts.
+    #[must_use]
+    pub fn new(server: config::Server, db: Db, iam: Iam, clock: Clock) -> Self {
+        Self(Arc::new(Parts {
+            server,
+            db,
+            iam,
+            clock,
+            metrics: metrics::install(),
+            readiness: Readiness::default(),
+        }))
+    }
+
+    /// The settings of the listeners.
+    #[must_use]
+    pub fn server(&self) -> &config::Server {
+        &self.0.server
+    }
+
+    /// The way to the data.
+    #[must_use]
+    pub fn db(&self) -> &Db {
+        &self.0.db
+    }
+
+    /// Who people are and what lets them in.
+    #[must_use]
+    pub fn iam(&self) -> &Iam {
+        &self.0.iam
+    }
+
+    /// The time.
+    #[must_use]
+    pub fn clock(&self) -> &Clock {
+        &self.0.clock
+    }
+
+    /// The metrics of this process.
+    #[must_use]
+    pub fn metrics(&self) -> &Metrics {
+        &self.0.metrics
+    }
+
+    /// Whether a load balancer should send requests here.
+    #[must_use]
+    pub fn readiness(&self) -> &Readiness {
+        &self.0.readiness
+    }
+}
+
+impl fmt::Debug for AppState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AppState").finish_non_exhaustive()
+    }
+}
+
+/// Whether this process takes requests. It never asks the database: one sick dependency must not take every process out
+/// of the load balancer at once.
+#[derive(Debug, Default)]
+pub struct Readiness {
+    is_draining: AtomicBool,
+}
+
+impl Readiness {
+    /// From now on the process is going away.
+    pub fn drain(&self) {
+        self.is_draining.store(true, Relaxed);
+    }
+
+    /// Why not, in words; empty when it is ready.
+    #[must_use]
+    pub fn reasons(&self) -> Vec<&'static str> {
+        if self.is_draining.load(Relaxed) {
+            vec!["draining"]
+        } else {
+            Vec::new()
+        }
+    }
+}
