@@ -2,6 +2,7 @@
 
 #![expect(clippy::pedantic, reason = "tests may be plain")]
 
+mod compute;
 #[expect(unreachable_pub, reason = "a test binary has no public interface")]
 mod harness;
 mod house;

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use bulkhead_compute::templates;
 use bulkhead_kernel::ids::JobId;
 use tokio::process::Command;
 use uuid::Uuid;
@@ -48,6 +49,7 @@ impl App {
             Some(db) => db,
             None => TestDb::new().await,
         };
+        templates::service::seed(&db.db(&[])).await.unwrap();
         let simulator = std::env::temp_dir().join(format!("bulkhead-sim-{}", JobId::new()));
         let mut env = usual_settings(&simulator, keys().await);
         env.extend(db.settings());

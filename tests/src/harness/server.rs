@@ -49,7 +49,7 @@ impl Server {
             }
             panic!("{binary} ended before it listened:\n{}", seen.join("\n"));
         };
-        let addresses = timeout(Duration::from_secs(60), listening).await.unwrap();
+        let addresses = timeout(Duration::from_secs(30), listening).await.unwrap();
         let (log, exited) = watch::channel(Vec::new());
         tokio::spawn(collect(lines, log));
         tokio::spawn(async move { while let Ok(Some(_)) = stderr.next_line().await {} });

@@ -120,7 +120,6 @@ async fn bodies_that_break_a_rule_name_the_place_and_write_nothing() {
         ("/api/v1/vms", machine("name", json!("a\u{0}b")), "/name"),
         ("/api/v1/vms", machine("name", json!(long)), "/name"),
         ("/api/v1/vms", machine("source_type", json!("floppy")), "/source_type"),
-        ("/api/v1/vms", machine("template_id", json!("nonsense")), "/template_id"),
     ];
     for (path, body, pointer) in cases {
         let problem = ada.client.post(path, &body).await.expect_problem(422, "validation");
@@ -129,6 +128,13 @@ async fn bodies_that_break_a_rule_name_the_place_and_write_nothing() {
             errors.iter().any(|error| error["pointer"] == pointer),
             "{pointer} is not in {problem}"
         );
+    }
+    for unknown in ["nonsense", "tpl_00000000000000000000000000000000"] {
+        let answer = ada
+            .client
+            .post("/api/v1/vms", &machine("template_id", json!(unknown)))
+            .await;
+        answer.expect_problem(422, "template_unavailable");
     }
     ada.client
         .post("/api/v1/vms", &machine("cpu", json!(2)))
