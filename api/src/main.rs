@@ -1,10 +1,20 @@
 //! The API's binary.
 
-use std::process::ExitCode;
+use std::{
+    io::{self, Write as _},
+    process::ExitCode,
+};
 
 use clap::Parser as _;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    bulkhead_api::cli::Cli::parse().run().await
+    match bulkhead_api::cli::Cli::parse().run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Nobody is left to tell if this fails too.
+            let _ = writeln!(io::stderr(), "bulkhead-api: {:#}", anyhow::Error::from(error));
+            ExitCode::FAILURE
+        }
+    }
 }

@@ -17,6 +17,7 @@ use bulkhead_kernel::{
     telemetry::metrics::{self, Metrics},
 };
 use bulkhead_tenancy::Db;
+use bulkhead_traffic::SignInThrottle;
 
 /// Everything a handler may reach.
 #[derive(Clone)]
@@ -26,6 +27,7 @@ struct Parts {
     server: config::Server,
     db: Db,
     iam: Iam,
+    throttle: SignInThrottle,
     clock: Clock,
     metrics: Metrics,
     readiness: Readiness,
@@ -63,11 +65,12 @@ impl FromRef<AppState> for RequestLimits {
 impl AppState {
     /// The state of a process with these settings and parts.
     #[must_use]
-    pub fn new(server: config::Server, db: Db, iam: Iam, clock: Clock) -> Self {
+    pub fn new(server: config::Server, db: Db, iam: Iam, throttle: SignInThrottle, clock: Clock) -> Self {
         Self(Arc::new(Parts {
             server,
             db,
             iam,
+            throttle,
             clock,
             metrics: metrics::install(),
             readiness: Readiness::default(),
@@ -90,6 +93,12 @@ impl AppState {
     #[must_use]
     pub fn iam(&self) -> &Iam {
         &self.0.iam
+    }
+
+    /// How often signing in may fail.
+    #[must_use]
+    pub fn throttle(&self) -> &SignInThrottle {
+        &self.0.throttle
     }
 
     /// The time.
@@ -130,10 +139,16 @@ impl Readiness {
         self.is_draining.store(true, Relaxed);
     }
 
+    /// Whether the process is going away.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.is_draining.load(Relaxed)
+    }
+
     /// Why not, in words; empty when it is ready.
     #[must_use]
     pub fn reasons(&self) -> Vec<&'static str> {
-        if self.is_draining.load(Relaxed) {
+        if self.is_draining() {
             vec!["draining"]
         } else {
             Vec::new()

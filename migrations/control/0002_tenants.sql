@@ -12,8 +12,13 @@ CREATE TABLE control.tenants
     created_at     timestamptz NOT NULL DEFAULT now(),
     updated_at     timestamptz NOT NULL DEFAULT now(),
     activated_at   timestamptz,
+    -- Under an Idempotency-Key the founder gets the same tenant for the same request.
+    request_key    text,
+    request_hash   bytea,
+    job_id         uuid,
     CONSTRAINT tenants_pkey PRIMARY KEY (id),
     CONSTRAINT tenants_slug_key UNIQUE (slug),
+    CONSTRAINT tenants_request_key UNIQUE (created_by, request_key),
     CONSTRAINT tenants_slug_check CHECK (slug ~ '^[a-z][a-z0-9]*(-[a-z0-9]+)*$' AND length(slug) BETWEEN 2 AND 63),
     CONSTRAINT tenants_name_check CHECK (length(name) BETWEEN 1 AND 100),
     CONSTRAINT tenants_status_check CHECK (status IN ('pending', 'active', 'suspended', 'deleting'))

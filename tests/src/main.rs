@@ -1,6 +1,10 @@
 //! Every test that needs a database, a process or a server. One binary, so that it is linked once.
 
-#![expect(clippy::pedantic, reason = "tests may be plain")]
+#![expect(
+    clippy::pedantic,
+    clippy::unwrap_used,
+    reason = "tests may be plain, and fail where they stand"
+)]
 
 mod compute;
 #[expect(unreachable_pub, reason = "a test binary has no public interface")]
@@ -11,3 +15,4 @@ mod iam;
 mod jobs;
 mod mail;
 mod tenancy;
+mod traffic;

@@ -1,5 +1,6 @@
 //! The commands of the binary. Each asks only for the settings it uses; all mistakes in them are reported together.
 
+mod error;
 mod operators;
 mod seed;
 mod server;
@@ -7,10 +8,8 @@ mod server;
 use std::{
     io::{self, Write as _},
     path::PathBuf,
-    process::ExitCode,
 };
 
-use anyhow::Context as _;
 use bulkhead_iam::tokens::Keys;
 use bulkhead_kernel::{
     clock::Clock,
@@ -18,6 +17,8 @@ use bulkhead_kernel::{
 };
 use bulkhead_tenancy::migrations::migrate_control;
 use clap::{Args, Parser, Subcommand};
+
+pub use error::CliError;
 
 use crate::openapi;
 
@@ -68,20 +69,14 @@ struct Credentials {
 }
 
 impl Cli {
-    /// Runs the command; what goes wrong goes to the standard error.
-    pub async fn run(self) -> ExitCode {
-        match self.command.unwrap_or(Command::Serve).run().await {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => {
-                eprintln!("bulkhead-api: {error:#}");
-                ExitCode::FAILURE
-            }
-        }
+    /// Runs the command.
+    pub async fn run(self) -> Result<(), CliError> {
+        self.command.unwrap_or(Command::Serve).run().await
     }
 }
 
 impl Command {
-    async fn run(self) -> anyhow::Result<()> {
+    async fn run(self) -> Result<(), CliError> {
         match self {
             Self::Serve => server::serve().await,
             Self::CheckConfig => check_config(),
@@ -90,7 +85,7 @@ impl Command {
             Self::CreateOperator(credentials) => operators::create(credentials).await,
             Self::Seed { operator, tenant } => seed::run(operator, &tenant).await,
             Self::Openapi => {
-                say(&serde_json::to_string_pretty(&openapi::document())?);
+                say(&format!("{:#}", openapi::document()));
                 Ok(())
             }
         }
@@ -98,31 +93,31 @@ impl Command {
 }
 
 /// The settings, of which these sections have to be complete.
-fn config(needed: &[Section]) -> anyhow::Result<Config> {
+fn config(needed: &[Section]) -> Result<Config, CliError> {
     let loaded = Config::load_for(ConfigSource::process(), needed);
-    loaded.map_err(|mistakes| anyhow::anyhow!("these settings cannot be used:\n{mistakes}"))
+    loaded.map_err(CliError::Settings)
 }
 
-fn check_config() -> anyhow::Result<()> {
+fn check_config() -> Result<(), CliError> {
     say(config(Section::ALL)?.describe().trim_end());
     Ok(())
 }
 
-async fn migrate() -> anyhow::Result<()> {
+async fn migrate() -> Result<(), CliError> {
     let database = config(&[Section::Database])?.database;
     let logins = [&database.control_url, &database.tenant_url];
     let migrated = migrate_control(&database.owner_url, logins).await;
-    migrated.context("cannot migrate the schema control")?;
+    migrated.map_err(|error| CliError::Migrate(error.into()))?;
     say("The schema control is at the newest version.");
     Ok(())
 }
 
-fn generate_keys(dir: Option<PathBuf>) -> anyhow::Result<()> {
+fn generate_keys(dir: Option<PathBuf>) -> Result<(), CliError> {
     let dir = match dir {
         Some(dir) => dir,
         None => config(&[])?.auth.keys_dir,
     };
-    let id = Keys::generate(&dir, &Clock::system()).context("cannot make a key")?;
+    let id = Keys::generate(&dir, &Clock::system())?;
     say(&format!("Made the key {id} in {}.", dir.display()));
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! Operators: the people who run the platform.
 
-use anyhow::Context as _;
+use std::io;
+
 use bulkhead_iam::{
     identities::{IdentityError, Operator, service},
     passwords::Passwords,
@@ -14,12 +15,12 @@ use bulkhead_kernel::{
 };
 use bulkhead_tenancy::Db;
 
-use super::Credentials;
+use super::{CliError, Credentials};
 
 pub(super) const NEEDED: &[Section] = &[Section::Database, Section::Auth];
 
 /// Makes the operator and says what came of it.
-pub(super) async fn create(credentials: Credentials) -> anyhow::Result<()> {
+pub(super) async fn create(credentials: Credentials) -> Result<(), CliError> {
     let config = super::config(NEEDED)?;
     let db = Db::new(&config.database)?;
     ensure(&config, &db, credentials).await?;
@@ -27,11 +28,11 @@ pub(super) async fn create(credentials: Credentials) -> anyhow::Result<()> {
 }
 
 /// Makes the operator; gives their id whether they are new or known.
-pub(super) async fn ensure(config: &Config, db: &Db, credentials: Credentials) -> anyhow::Result<IdentityId> {
+pub(super) async fn ensure(config: &Config, db: &Db, credentials: Credentials) -> Result<IdentityId, CliError> {
     let password = match credentials.password {
         Some(password) => password,
-        None => std::io::read_to_string(std::io::stdin())
-            .context("cannot read the password")?
+        None => io::read_to_string(io::stdin())
+            .map_err(CliError::Input)?
             .trim_end()
             .to_owned(),
     };
@@ -51,15 +52,15 @@ pub(super) async fn ensure(config: &Config, db: &Db, credentials: Credentials) -
 }
 
 /// What is wrong with the arguments is told in full.
-fn explained(error: IdentityError) -> anyhow::Error {
+fn explained(error: IdentityError) -> CliError {
     let violations: Vec<String> = error
         .violations()
         .into_iter()
         .map(|violation| format!("{} {}", violation.pointer.trim_start_matches('/'), violation.detail))
         .collect();
     if violations.is_empty() {
-        error.into()
+        CliError::Operator(error)
     } else {
-        anyhow::anyhow!(violations.join("; "))
+        CliError::Argument(violations.join("; "))
     }
 }

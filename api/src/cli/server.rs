@@ -1,6 +1,7 @@
 //! Serving: everything is put together here, once.
 
-use anyhow::Context as _;
+use std::io;
+
 use bulkhead_iam::{Iam, tokens::Keys};
 use bulkhead_kernel::{
     clock::Clock,
@@ -8,9 +9,11 @@ use bulkhead_kernel::{
     telemetry::{self, metrics},
 };
 use bulkhead_tenancy::Db;
+use bulkhead_traffic::{Redis, SignInThrottle};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+use super::CliError;
 use crate::{AppState, Listeners};
 
 const NEEDED: &[Section] = &[
@@ -22,27 +25,36 @@ const NEEDED: &[Section] = &[
 ];
 
 /// Serves until somebody says stop and the requests in flight are answered.
-pub(super) async fn serve() -> anyhow::Result<()> {
+pub(super) async fn serve() -> Result<(), CliError> {
     let config = super::config(NEEDED)?;
     let _metrics = metrics::install();
     let _telemetry = telemetry::init(&config.telemetry, "bulkhead-api")?;
     let clock = Clock::system();
     let keys = Keys::load(&config.auth.keys_dir)?;
-    let db = Db::new(&config.database).context("cannot use the database's URLs")?;
+    let db = Db::new(&config.database)?;
+    let limits = config.auth.sign_in;
+    let redis = Redis::start(&config.redis)?;
     let iam = Iam::new(db.clone(), keys, config.auth, clock.clone())?;
+    redis.settled().await;
+    let throttle = SignInThrottle::new(redis, limits, &iam.tokens.derive_secret("sign-in throttle"));
     let (public, internal) = (config.server.listen, config.server.internal_listen);
-    let bound = Listeners::bind(public, internal).await;
-    let listeners = bound.with_context(|| format!("cannot listen on {public} and {internal}"))?;
-    let shutdown = on_signal()?;
-    let (public, internal) = (listeners.public.local_addr()?, listeners.internal.local_addr()?);
+    let refused = |error| CliError::Listen(public, internal, error);
+    let listeners = Listeners::bind(public, internal).await.map_err(refused)?;
+    let (public, internal) = listeners.addresses().map_err(refused)?;
+    let shutdown = on_signal().map_err(CliError::Signals)?;
     tracing::info!(%public, %internal, "listening");
-    crate::serve(AppState::new(config.server, db, iam, clock), listeners, shutdown).await;
+    crate::serve(
+        AppState::new(config.server, db, iam, throttle, clock),
+        listeners,
+        shutdown,
+    )
+    .await;
     tracing::info!("stopped");
     Ok(())
 }
 
 /// Cancelled by the first SIGTERM or SIGINT; a second one ends the process at once.
-fn on_signal() -> anyhow::Result<CancellationToken> {
+fn on_signal() -> io::Result<CancellationToken> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let shutdown = CancellationToken::new();

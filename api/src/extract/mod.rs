@@ -2,8 +2,10 @@
 
 mod bearer;
 mod body;
+mod client_address;
 mod decode;
 mod form;
+mod idempotency;
 mod json;
 mod paging;
 mod path;
@@ -13,7 +15,9 @@ mod requested;
 mod scope;
 pub(crate) mod selector;
 
+pub use client_address::ClientAddress;
 pub use form::JsonOrForm;
+pub use idempotency::IdempotencyHeader;
 pub use json::{Json, OptionalJson};
 pub use paging::{PageQuery, Paging};
 pub use path::PathId;

@@ -6,18 +6,19 @@ use axum::{
 };
 use bulkhead_iam::{
     identities::{self, Registered, Registration},
-    sessions::{self, SignIn, TokenPair},
+    sessions::{self, SessionError, SignIn, TokenPair},
 };
 use bulkhead_kernel::{
     fault::{Code, Violation},
     secret::Secret,
 };
 use bulkhead_tenancy::TenantSelector;
+use bulkhead_traffic::Outcome;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::{
-    extract::{Json, JsonOrForm, OptionalJson, Requested, SignedIn, selector},
+    extract::{ClientAddress, Json, JsonOrForm, OptionalJson, Requested, SignedIn, selector},
     openapi::{PUBLIC, SIGNED_IN, codes},
     problem::Problem,
     state::AppState,
@@ -171,6 +172,7 @@ pub async fn register(
     extensions(("x-permission" = json!(PUBLIC)), ("x-problem-codes" = json!(sign_in_codes()))))]
 pub async fn token(
     State(state): State<AppState>,
+    client: ClientAddress,
     headers: HeaderMap,
     JsonOrForm(request): JsonOrForm<TokenRequest>,
 ) -> Result<Json<TokenBody>, Problem> {
@@ -180,7 +182,7 @@ pub async fn token(
             "must be password",
         )]));
     }
-    sign_in(&state, &headers, request.username, request.password, None).await
+    sign_in(&state, client, &headers, request.username, request.password, None).await
 }
 
 /// Sign in
@@ -191,11 +193,12 @@ pub async fn token(
     extensions(("x-permission" = json!(PUBLIC)), ("x-problem-codes" = json!(sign_in_codes()))))]
 pub async fn login(
     State(state): State<AppState>,
+    client: ClientAddress,
     headers: HeaderMap,
     Json(login): Json<Login>,
 ) -> Result<Json<TokenBody>, Problem> {
     let tenant = selector::from_field(login.org_id.as_deref())?;
-    sign_in(&state, &headers, login.email, login.password, tenant).await
+    sign_in(&state, client, &headers, login.email, login.password, tenant).await
 }
 
 /// Exchange a refresh token
@@ -231,11 +234,13 @@ pub async fn logout(
 
 async fn sign_in(
     state: &AppState,
+    client: ClientAddress,
     headers: &HeaderMap,
     email: String,
     password: Secret,
     tenant: Option<TenantSelector>,
 ) -> Result<Json<TokenBody>, Problem> {
+    let allowed = state.throttle().check(&email, client.0).await?;
     let device = headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok());
     let attempt = SignIn {
         email,
@@ -243,13 +248,24 @@ async fn sign_in(
         device: device.unwrap_or_default().to_owned(),
         tenant,
     };
-    let pair = sessions::service::sign_in(state.iam(), attempt).await?;
-    Ok(Json(pair.into()))
+    let signed_in = sessions::service::sign_in(state.iam(), attempt).await;
+    state.throttle().record(allowed, outcome(&signed_in)).await;
+    Ok(Json(signed_in?.into()))
+}
+
+/// Whether the password was right, as far as the throttle is concerned.
+fn outcome(signed_in: &Result<TokenPair, SessionError>) -> Outcome {
+    match signed_in {
+        Ok(_) | Err(SessionError::TenantNotFound | SessionError::TenantNotActive) => Outcome::Succeeded,
+        Err(SessionError::CredentialsInvalid) => Outcome::Failed,
+        Err(_) => Outcome::Undecided,
+    }
 }
 
 fn sign_in_codes() -> Vec<&'static str> {
     codes(&[
         Code::CredentialsInvalid,
+        Code::RateLimited,
         Code::EmailUnverified,
         Code::TenantNotFound,
         Code::TenantNotActive,

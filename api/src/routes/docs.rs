@@ -91,3 +91,54 @@ pub async fn problems() -> Response {
     ];
     (headers, Html(PAGE.as_str())).into_response()
 }
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt as _;
+
+    use super::*;
+
+    async fn text(response: Response) -> String {
+        let bytes = response.into_body().collect().await.unwrap().to_bytes();
+        String::from_utf8(bytes.to_vec()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn the_page_loads_everything_from_here_and_may_load_nothing_else() {
+        let page = page().await.unwrap();
+        let policy = page.headers()[header::CONTENT_SECURITY_POLICY]
+            .to_str()
+            .unwrap()
+            .to_owned();
+        assert!(
+            policy.contains("default-src 'none'") && !policy.contains("http"),
+            "{policy}"
+        );
+        let html = text(page).await;
+        assert!(!html.contains("://"), "{html}");
+        let attributes = html.split(['"', '\'']);
+        let links = attributes.filter(|part| [".js", ".css"].iter().any(|ending| part.ends_with(ending)));
+        let files: Vec<&str> = links.map(|link| link.trim_start_matches("./")).collect();
+        assert!(files.len() >= 4, "{files:?}");
+        for file in files {
+            assert!(asset(Path(file.to_owned())).await.is_ok(), "{file}");
+        }
+        let start = text(asset(Path("swagger-initializer.js".into())).await.unwrap()).await;
+        assert!(
+            start.contains(r#""url": "/openapi.json""#) && !start.contains("://"),
+            "{start}"
+        );
+        assert_eq!(
+            asset(Path("../main.rs".into())).await.unwrap_err().code(),
+            Code::NotFound
+        );
+    }
+
+    #[tokio::test]
+    async fn every_problem_can_be_looked_up() {
+        let page = text(problems().await).await;
+        for code in Code::ALL {
+            assert!(page.contains(&format!("id=\"{}\"", code.as_str())), "{}", code.as_str());
+        }
+    }
+}

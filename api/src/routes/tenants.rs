@@ -19,7 +19,7 @@ use tokio::time::{Instant, sleep};
 use utoipa::ToSchema;
 
 use crate::{
-    extract::{Json, PathId, SignedIn, Wait},
+    extract::{IdempotencyHeader, Json, PathId, SignedIn, Wait},
     openapi::{SIGNED_IN, codes},
     problem::Problem,
     state::AppState,
@@ -27,6 +27,9 @@ use crate::{
 
 /// Between two looks at a tenant that somebody waits for; onboarding takes a fraction of a second.
 const LOOK_EVERY: Duration = Duration::from_millis(25);
+
+/// What is left of a request's time when a wait ends at the latest.
+const LAST_MOMENT: Duration = Duration::from_secs(1);
 
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 
@@ -133,19 +136,23 @@ pub async fn list(State(state): State<AppState>, signed_in: SignedIn) -> Result<
 /// Its compartment is built in the background; `Prefer: wait=10` waits for it and answers 201 when it is ready in time.
 #[utoipa::path(post, path = "", operation_id = "create_tenant", tag = "tenants",
     params(("Prefer" = Option<String>, Header, description = "`wait=N`: seconds to wait for the tenant, up to 25",
-        example = "wait=10")),
+        example = "wait=10"), ("Idempotency-Key" = Option<String>, Header, description = "1 to 255 printable ASCII characters")),
     responses((status = 201, body = CreatedTenant, headers(("Location"))),
         (status = 202, body = CreatedTenant, headers(("Location")))),
-    extensions(("x-permission" = json!(SIGNED_IN)), ("x-problem-codes" = json!(codes(&[Code::SlugTaken])))))]
+    extensions(("x-permission" = json!(SIGNED_IN)), ("x-problem-codes" = json!(codes(&[Code::SlugTaken, Code::IdempotencyKeyReused,
+        Code::IdempotencyInProgress])))))]
 pub async fn create(
     State(state): State<AppState>,
     signed_in: SignedIn,
     Wait(wait): Wait,
+    IdempotencyHeader(key): IdempotencyHeader,
     Json(wanted): Json<CreateTenant>,
 ) -> Result<Response, Problem> {
-    let new = NewTenant::parse(&wanted.name, wanted.slug.as_deref()).map_err(Problem::invalid)?;
+    let new = NewTenant::parse(&wanted.name, wanted.slug.as_deref(), key.as_deref()).map_err(Problem::invalid)?;
     let founder = signed_in.principal.identity;
     let created = service::create(&signed_in.origin, state.db(), founder, &new).await?;
+    // The answer has to be on its way before the deadline of the whole request.
+    let wait = wait.map(|wait| wait.min(state.server().request_timeout.saturating_sub(LAST_MOMENT)));
     let status = match wait {
         Some(wait) => settled(&state, founder, created.id, wait).await?,
         None => TenantStatus::Pending,
@@ -199,7 +206,7 @@ async fn membership(state: &AppState, signed_in: &SignedIn, tenant: TenantId) ->
     Ok(membership)
 }
 
-/// The status once it is no longer pending, or when the caller's patience ends.
+/// The status once it is no longer pending, or when the caller's patience or this process ends.
 async fn settled(
     state: &AppState,
     founder: IdentityId,
@@ -209,7 +216,8 @@ async fn settled(
     let until = Instant::now() + patience;
     loop {
         let status = service::get(state.db(), founder, tenant).await?.tenant.status;
-        if status != TenantStatus::Pending || Instant::now() + LOOK_EVERY > until {
+        let is_over = Instant::now() + LOOK_EVERY > until || state.readiness().is_draining();
+        if status != TenantStatus::Pending || is_over {
             return Ok(status);
         }
         sleep(LOOK_EVERY).await;

@@ -1,11 +1,16 @@
 //! One accept loop over hyper: a cap on connections, a deadline for every request head, a graceful end.
 
-use std::{pin::pin, sync::Arc, time::Duration};
+use std::{net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
-use axum::Router;
+use axum::{Router, extract::connect_info::ConnectInfo};
 use bulkhead_kernel::config;
 use futures_util::FutureExt as _;
-use hyper::server::conn::http1;
+use hyper::{
+    Request,
+    body::Incoming,
+    server::conn::http1,
+    service::{Service as _, service_fn},
+};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
@@ -50,7 +55,7 @@ pub(super) async fn run(listener: TcpListener, router: Router, limits: &Limits, 
     let door = Door::new(router, limits, shutdown);
     while let Some(place) = shutdown.run_until_cancelled(door.place()).await {
         match shutdown.run_until_cancelled(listener.accept()).await {
-            Some(Ok((stream, _))) => door.admit(stream, place),
+            Some(Ok((stream, peer))) => door.admit(stream, peer, place),
             Some(Err(error)) => {
                 tracing::warn!(target: "http.accept", error = %error, "cannot accept a connection");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -59,8 +64,9 @@ pub(super) async fn run(listener: TcpListener, router: Router, limits: &Limits, 
         }
     }
     // Who is in the backlog has been told by the kernel that we are there, so it gets an answer.
-    while let (Some(Ok((stream, _))), Some(place)) = (listener.accept().now_or_never(), door.place().now_or_never()) {
-        door.admit(stream, place);
+    while let (Some(Ok((stream, peer))), Some(place)) = (listener.accept().now_or_never(), door.place().now_or_never())
+    {
+        door.admit(stream, peer, place);
     }
     drop(listener);
     door.close(limits.shutdown_grace).await;
@@ -97,10 +103,15 @@ impl Door {
         Arc::clone(&self.places).acquire_owned().await.ok()
     }
 
-    fn admit(&self, stream: TcpStream, place: Option<OwnedSemaphorePermit>) {
+    fn admit(&self, stream: TcpStream, peer: SocketAddr, place: Option<OwnedSemaphorePermit>) {
         // Small answers must not wait for an acknowledgement; where the option is missing they do, and still arrive.
         let _ = stream.set_nodelay(true);
-        let connection = self.http.serve_connection(TokioIo::new(stream), self.service.clone());
+        let service = self.service.clone();
+        let service = service_fn(move |mut request: Request<Incoming>| {
+            request.extensions_mut().insert(ConnectInfo(peer));
+            service.call(request)
+        });
+        let connection = self.http.serve_connection(TokioIo::new(stream), service);
         let (soft_stop, hard_stop) = (self.soft_stop.clone(), self.hard_stop.clone());
         self.connections.spawn(async move {
             let mut connection = pin!(connection);

@@ -31,6 +31,11 @@ impl Listeners {
             internal: TcpListener::bind(internal).await?,
         })
     }
+
+    /// Where they really listen, public first; of interest after port 0.
+    pub fn addresses(&self) -> io::Result<(SocketAddr, SocketAddr)> {
+        Ok((self.public.local_addr()?, self.internal.local_addr()?))
+    }
 }
 
 /// Serves until `shutdown` is cancelled and the requests in flight are answered, or their time of grace is over.

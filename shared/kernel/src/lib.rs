@@ -7,6 +7,7 @@ pub mod clock;
 pub mod config;
 pub mod email;
 pub mod fault;
+pub mod idempotency;
 pub mod ids;
 pub mod origin;
 pub mod page;

@@ -14,6 +14,12 @@ pub enum TenantError {
     /// No slug can be made from the name.
     #[error("no slug can be made from the name")]
     SlugNeeded,
+    /// The idempotency key came with another request before.
+    #[error("idempotency key reused")]
+    KeyReused,
+    /// The same request is being carried out right now.
+    #[error("the same request is under way")]
+    InProgress,
     /// There is no such tenant, or the caller may not know of it.
     #[error("tenant not found")]
     NotFound,
@@ -25,10 +31,10 @@ pub enum TenantError {
 impl<E: Into<DbError>> From<E> for TenantError {
     fn from(error: E) -> Self {
         let error = error.into();
-        if error.constraint() == Some("tenants_slug_key") {
-            Self::SlugTaken
-        } else {
-            Self::Database(error)
+        match error.constraint() {
+            Some("tenants_slug_key") => Self::SlugTaken,
+            Some("tenants_request_key") => Self::InProgress,
+            _ => Self::Database(error),
         }
     }
 }
@@ -38,6 +44,8 @@ impl Fault for TenantError {
         match self {
             Self::SlugTaken => Code::SlugTaken,
             Self::SlugNeeded => Code::Validation,
+            Self::KeyReused => Code::IdempotencyKeyReused,
+            Self::InProgress => Code::IdempotencyInProgress,
             Self::NotFound => Code::TenantNotFound,
             Self::Database(source) => source.code(),
         }

@@ -4,10 +4,12 @@ use std::str::FromStr;
 
 use bulkhead_kernel::{
     fault::Violation,
+    idempotency::IdempotencyKey,
     ids::{JobId, TenantId},
 };
 use bulkhead_tenancy::Slug;
 use chrono::{DateTime, Utc};
+use sha2::{Digest, Sha256};
 
 /// What people call the tenant: 1 to 100 characters, none of them a control character, no spaces around.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,20 +46,29 @@ pub struct NewTenant {
     pub name: TenantName,
     /// The slug, where the founder cares; otherwise one is made from the name.
     pub slug: Option<Slug>,
+    /// Under a key the same request makes one tenant, however often it is sent.
+    pub key: Option<IdempotencyKey>,
 }
 
 impl NewTenant {
     /// Checks what came over the wire and reports everything that is wrong with it.
-    pub fn parse(name: &str, slug: Option<&str>) -> Result<Self, Vec<Violation>> {
+    pub fn parse(name: &str, slug: Option<&str>, key: Option<&str>) -> Result<Self, Vec<Violation>> {
         let name = name.parse();
         let slug = slug
-            .map(|slug| slug.parse::<Slug>())
+            .map(str::parse::<Slug>)
             .transpose()
             .map_err(|malformed| Violation::new("/slug", malformed.to_string()));
-        match (name, slug) {
-            (Ok(name), Ok(slug)) => Ok(Self { name, slug }),
-            (name, slug) => Err(name.err().into_iter().chain(slug.err()).collect()),
+        let key = key.map(str::parse).transpose();
+        match (name, slug, key) {
+            (Ok(name), Ok(slug), Ok(key)) => Ok(Self { name, slug, key }),
+            (name, slug, key) => Err(name.err().into_iter().chain(slug.err()).chain(key.err()).collect()),
         }
+    }
+
+    /// What makes two requests the same.
+    pub(crate) fn hash(&self) -> Vec<u8> {
+        let slug = self.slug.as_ref().map_or("", Slug::as_str);
+        Sha256::digest(format!("{slug}\0{}", self.name.as_str())).to_vec()
     }
 }
 
@@ -187,10 +198,10 @@ mod tests {
 
     #[test]
     fn everything_wrong_with_a_new_tenant_is_told_at_once() {
-        let violations = NewTenant::parse(" \u{0} ", Some("No Slug")).unwrap_err();
+        let violations = NewTenant::parse(" \u{0} ", Some("No Slug"), Some("")).unwrap_err();
         let pointers: Vec<_> = violations.iter().map(|violation| violation.pointer.as_str()).collect();
-        assert_eq!(pointers, ["/name", "/slug"]);
-        assert!(NewTenant::parse(&"x".repeat(101), None).is_err());
-        assert_eq!(NewTenant::parse("  Acme  ", None).unwrap().name.as_str(), "Acme");
+        assert_eq!(pointers, ["/name", "/slug", "Idempotency-Key"]);
+        assert!(NewTenant::parse(&"x".repeat(101), None, None).is_err());
+        assert_eq!(NewTenant::parse("  Acme  ", None, None).unwrap().name.as_str(), "Acme");
     }
 }

@@ -11,25 +11,47 @@ use uuid::Uuid;
 
 use crate::{Created, Membership, NewTenant, StepStatus, TenantError, jobs::OnboardTenant, onboarding, store};
 
-/// Signs a company up: the pending tenant, its founder's membership, the steps and the job commit together.
+/// Signs a company up: the pending tenant, its founder's membership, the steps and the job commit together. Under an
+/// idempotency key the same request is answered the same way without a second tenant.
 pub async fn create(origin: &Origin, db: &Db, founder: IdentityId, new: &NewTenant) -> Result<Created, TenantError> {
+    match insert(origin, db, founder, new).await {
+        // Whoever held the key or the slug meanwhile may have been the same request.
+        Err(TenantError::InProgress | TenantError::SlugTaken) if new.key.is_some() => {
+            insert(origin, db, founder, new).await
+        }
+        result => result,
+    }
+}
+
+async fn insert(origin: &Origin, db: &Db, founder: IdentityId, new: &NewTenant) -> Result<Created, TenantError> {
     let mut tx = db.control().await?;
+    if let Some(key) = &new.key
+        && let Some((created, hash)) = store::find_by_key(&mut tx, founder, key).await?
+    {
+        tx.commit().await?;
+        return if hash == new.hash() {
+            Ok(created)
+        } else {
+            Err(TenantError::KeyReused)
+        };
+    }
     let id = TenantId::new();
     let slug = match &new.slug {
         Some(slug) => slug.clone(),
         None => free_slug(&mut tx, new, id).await?,
     };
-    store::insert(&mut tx, id, &slug, &new.name, founder).await?;
-    store::insert_steps(&mut tx, id, &onboarding::step_names()).await?;
-    memberships::service::join(&mut tx, founder, id, SystemRole::Owner).await?;
     let job = OnboardTenant {
         tenant: id,
         owner: founder,
     };
     let job = bulkhead_jobs::enqueue_for(origin, &mut tx, Owner::Tenant(id), &job).await?;
+    let job = job.ok_or(TenantError::InProgress)?;
+    let created = Created { id, slug, job };
+    store::insert(&mut tx, &created, new, founder).await?;
+    store::insert_steps(&mut tx, id, &onboarding::step_names()).await?;
+    memberships::service::join(&mut tx, founder, id, SystemRole::Owner).await?;
     tx.commit().await?;
-    let job = job.ok_or(TenantError::NotFound)?;
-    Ok(Created { id, slug, job })
+    Ok(created)
 }
 
 /// A slug from the name, made unlike all others by a piece of the tenant's id where that is needed.

@@ -1,30 +1,63 @@
 //! Rows of `control.tenants` and `control.onboarding_steps`.
 
-use bulkhead_kernel::ids::{IdentityId, TenantId};
+use bulkhead_kernel::{
+    idempotency::IdempotencyKey,
+    ids::{IdentityId, TenantId},
+};
 use bulkhead_tenancy::{ControlTx, DbError, OwnerTx, Slug};
 
-use crate::{Membership, StepState, StepStatus, Tenant, TenantName, TenantStatus};
+use crate::{Created, Membership, NewTenant, StepState, StepStatus, Tenant, TenantStatus};
 
 pub(crate) async fn insert(
     tx: &mut ControlTx,
-    id: TenantId,
-    slug: &Slug,
-    name: &TenantName,
+    created: &Created,
+    new: &NewTenant,
     founder: IdentityId,
 ) -> Result<(), DbError> {
     sqlx::query!(
         r#"
-        INSERT INTO control.tenants (id, slug, name, created_by)
-        VALUES ($1, $2, $3, $4)
+        INSERT INTO control.tenants (id, slug, name, created_by, job_id, request_key, request_hash)
+        VALUES ($1, $2, $3, $4, $5, $6, $7)
         "#,
-        id.uuid(),
-        slug.as_str(),
-        name.as_str(),
+        created.id.uuid(),
+        created.slug.as_str(),
+        new.name.as_str(),
         founder.uuid(),
+        created.job.uuid(),
+        new.key.as_ref().map(IdempotencyKey::as_str),
+        new.key.is_some().then(|| new.hash()),
     )
     .execute(tx.conn())
     .await?;
     Ok(())
+}
+
+/// What this key led to before, and the hash of the request it came with.
+pub(crate) async fn find_by_key(
+    tx: &mut ControlTx,
+    founder: IdentityId,
+    key: &IdempotencyKey,
+) -> Result<Option<(Created, Vec<u8>)>, DbError> {
+    let row = sqlx::query!(
+        r#"
+        SELECT id, slug, job_id AS "job_id!", request_hash AS "request_hash!"
+        FROM control.tenants
+        WHERE created_by = $1
+          AND request_key = $2
+        "#,
+        founder.uuid(),
+        key.as_str(),
+    )
+    .fetch_optional(tx.conn())
+    .await?;
+    Ok(row.and_then(|row| {
+        let created = Created {
+            id: row.id.into(),
+            slug: row.slug.parse().ok()?,
+            job: row.job_id.into(),
+        };
+        Some((created, row.request_hash))
+    }))
 }
 
 /// Whether a slug is taken already; only a hint, the constraint decides.

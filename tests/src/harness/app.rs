@@ -53,6 +53,7 @@ impl App {
         let simulator = std::env::temp_dir().join(format!("bulkhead-sim-{}", JobId::new()));
         let mut env = usual_settings(&simulator, keys().await);
         env.extend(db.settings());
+        env.push(("BULKHEAD__REDIS__KEY_PREFIX".into(), db.name().into()));
         env.extend(options.settings.into_iter().map(|(key, value)| (key.to_owned(), value)));
         let api = Server::start("bulkhead-api", &env).await;
         let mut app = Self {
@@ -92,6 +93,7 @@ fn usual_settings(simulator: &std::path::Path, keys: PathBuf) -> Vec<(String, St
         // Tests share two cores with each other: what waits for a connection waits longer than a user would.
         ("DATABASE__ACQUIRE_TIMEOUT_MS", "5000".to_owned()),
         ("REDIS__URL", test_env("TEST_REDIS_URL")),
+        ("REDIS__TIMEOUT_MS", "1000".to_owned()),
         ("AUTH__KEYS_DIR", keys.display().to_string()),
         ("AUTH__REQUIRE_VERIFIED_EMAIL", "false".to_owned()),
         ("AUTH__ARGON2_MEMORY_KIB", "64".to_owned()),

@@ -81,6 +81,17 @@ impl Client {
         client
     }
 
+    /// The same from another address of this machine.
+    #[cfg(target_os = "linux")]
+    pub fn at_address(&self, address: std::net::IpAddr) -> Self {
+        let mut connector = legacy::connect::HttpConnector::new();
+        connector.set_local_address(Some(address));
+        Self {
+            http: legacy::Client::builder(TokioExecutor::new()).build(connector),
+            ..self.clone()
+        }
+    }
+
     pub async fn get(&self, path: &str) -> Answer {
         self.send(Method::GET, path, "", Bytes::new()).await
     }

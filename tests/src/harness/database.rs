@@ -1,6 +1,9 @@
 //! One database per test, copied from a template that the first test of a run makes.
 
-use std::time::Duration;
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    time::Duration,
+};
 
 use bulkhead_kernel::{config::Config, config::ConfigSource, ids::TenantId, secret::Secret};
 use bulkhead_tenancy::{Db, SchemaName, Slug, migrations::migrate_control};
@@ -9,7 +12,6 @@ use uuid::Uuid;
 
 /// Makes all but one test wait while the template is built.
 const TEMPLATE_LOCK: i64 = 0x6275_6c6b;
-const TEMPLATE: &str = "bulkhead_template";
 
 /// A variable that `scripts/with-services` sets; tests run under it.
 pub fn test_env(name: &str) -> String {
@@ -34,29 +36,30 @@ impl TestDb {
 
     /// The same on another server, named by the URL of a superuser.
     pub async fn on(server: String) -> Self {
+        let template = template();
         let mut admin = connect(&server, None).await;
         sqlx::query_scalar!("SELECT pg_advisory_lock($1)::text", TEMPLATE_LOCK)
             .fetch_one(&mut admin)
             .await
             .unwrap();
-        let exists = sqlx::query_scalar!("SELECT count(*) FROM pg_database WHERE datname = $1", TEMPLATE)
+        let exists = sqlx::query_scalar!("SELECT count(*) FROM pg_database WHERE datname = $1", template)
             .fetch_one(&mut admin)
             .await
             .unwrap();
         if exists == Some(0) {
-            run(&mut admin, &format!("CREATE DATABASE {TEMPLATE}_new")).await;
-            let url = Secret::new(url(&server, "postgres", &format!("{TEMPLATE}_new")));
+            run(&mut admin, &format!("CREATE DATABASE {template}_new")).await;
+            let url = Secret::new(url(&server, "postgres", &format!("{template}_new")));
             migrate_control(&url, [&url, &url]).await.unwrap();
             run(
                 &mut admin,
-                &format!("ALTER DATABASE {TEMPLATE}_new RENAME TO {TEMPLATE}"),
+                &format!("ALTER DATABASE {template}_new RENAME TO {template}"),
             )
             .await;
         }
         let name = format!("test_{}", Uuid::now_v7().simple());
         run(
             &mut admin,
-            &format!("CREATE DATABASE {name} TEMPLATE {TEMPLATE} STRATEGY file_copy"),
+            &format!("CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy"),
         )
         .await;
         // A copy does not take the database's own privileges with it.
@@ -70,6 +73,11 @@ impl TestDb {
         .await;
         admin.close().await.unwrap();
         Self { name, server }
+    }
+
+    /// No other test has one of this name.
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// The URL of this database for a login.
@@ -125,6 +133,21 @@ impl TestDb {
     pub async fn look_into(&self, tenant: TenantId) -> PgConnection {
         connect(&self.url("postgres"), Some(SchemaName::from(tenant))).await
     }
+}
+
+/// The name of the template for the migrations as they are now, should the server outlive a change of them.
+fn template() -> String {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../migrations/control");
+    let mut files: Vec<_> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|file| file.unwrap().path())
+        .collect();
+    files.sort();
+    let mut hasher = DefaultHasher::new();
+    for file in files {
+        std::fs::read(file).unwrap().hash(&mut hasher);
+    }
+    format!("bulkhead_template_{:x}", hasher.finish())
 }
 
 /// Runs any text as it stands.

@@ -5,6 +5,7 @@ mod client;
 mod database;
 mod persona;
 mod postgres;
+mod redis;
 mod relay;
 pub mod server;
 
@@ -15,6 +16,7 @@ pub use client::Client;
 pub use database::{TestDb, run, test_env};
 pub use persona::{Founder, PASSWORD};
 pub use postgres::Postgres;
+pub use redis::RedisServer;
 pub use relay::{Mail, Relay};
 
 /// Waits until `condition` gives a value; asks again and again, and fails the test after a generous while.

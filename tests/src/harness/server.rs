@@ -76,7 +76,7 @@ impl Server {
     }
 
     /// SIGTERM, and waits for the end. Gives whether it ended well.
-    pub async fn stop(mut self) -> bool {
+    pub async fn stop(&mut self) -> bool {
         let status = Command::new("kill").arg(self.pid().to_string()).status().await.unwrap();
         assert!(status.success());
         let ended = timeout(Duration::from_secs(30), self.child.wait()).await;

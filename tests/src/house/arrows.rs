@@ -9,13 +9,16 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("shared/kernel", &[]),
     ("shared/tenancy", &["kernel"]),
     ("shared/jobs", &["kernel", "tenancy"]),
+    ("shared/traffic", &["kernel"]),
     ("shared/mail", &["kernel", "tenancy", "jobs"]),
     ("shared/iam", &["kernel", "tenancy", "jobs", "mail"]),
     ("shared/tenants", &["kernel", "tenancy", "jobs", "mail", "iam"]),
     ("shared/compute", &["kernel", "tenancy", "jobs", "iam"]),
     (
         "api",
-        &["kernel", "tenancy", "jobs", "mail", "iam", "tenants", "compute"],
+        &[
+            "kernel", "tenancy", "jobs", "mail", "iam", "tenants", "compute", "traffic",
+        ],
     ),
     (
         "worker",
@@ -49,8 +52,8 @@ fn http_stays_in_api_and_sql_stays_out_of_it() {
         let manifest = read(&format!("{name}/Cargo.toml"));
         let dependencies = dependencies(&manifest);
         let foreign: &[&str] = match *name {
-            "api" => &["sqlx", "apalis", "apalis-core"],
-            "worker" => &["sqlx"],
+            "api" => &["sqlx", "redis", "apalis", "apalis-core"],
+            "worker" => &["sqlx", "redis"],
             _ => &["axum", "http", "tower-http", "utoipa"],
         };
         for dependency in foreign {

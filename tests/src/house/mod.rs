@@ -2,8 +2,10 @@
 
 mod arrows;
 mod documents;
+mod jobs;
 mod size;
 mod sql;
+mod tour;
 
 use std::{
     fs,

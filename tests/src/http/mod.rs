@@ -2,7 +2,9 @@
 
 mod bad_input;
 mod crash;
+mod guessing;
 mod hang_ups;
+mod operations;
 mod outages;
 mod sign_up;
 mod slow_clients;

@@ -130,12 +130,11 @@ async fn the_hot_message_is_the_checked_statement() {
     let twin = || {
         sqlx::query!(
             "SELECT m.email, m.first_name, m.last_name, control.is_session_live($1, $2) AS is_session_live, \
-         (SELECT string_agg(r.name, chr(10) ORDER BY r.name) \
-         FROM member_roles AS g JOIN roles AS r ON r.id = g.role_id \
-         WHERE g.identity_id = m.identity_id) AS roles, \
-         (SELECT string_agg(p.permission, ' ') \
-         FROM member_roles AS g JOIN role_permissions AS p ON p.role_id = g.role_id \
-         WHERE g.identity_id = m.identity_id) AS permissions \
+         (SELECT string_agg(r.name, chr(10) ORDER BY r.name) FROM roles AS r \
+         WHERE r.id = ANY (ARRAY(SELECT g.role_id FROM member_roles AS g WHERE g.identity_id = m.identity_id))) AS roles, \
+         (SELECT string_agg(p.permission, ' ') FROM role_permissions AS p \
+         WHERE p.role_id = ANY (ARRAY(SELECT g.role_id FROM member_roles AS g WHERE g.identity_id = m.identity_id))) \
+         AS permissions \
          FROM members AS m WHERE m.status = 'active' AND m.identity_id = $3",
             pair.session.uuid(),
             desk.clock.now(),

@@ -79,7 +79,7 @@ impl Notes {
 /// Short times, so that a test need not wait for them.
 fn quick() -> Jobs {
     Jobs {
-        lease: Duration::from_millis(600),
+        lease: Duration::from_millis(1500),
         poll: Duration::from_millis(20),
         retry_base: Duration::from_millis(20),
         retry_max: Duration::from_secs(1),

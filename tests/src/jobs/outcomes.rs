@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use bulkhead_jobs::{Job, Outcome, Registry};
-use bulkhead_kernel::config::Jobs;
-use chrono::Utc;
+use bulkhead_kernel::{clock::Clock, config::Jobs};
+
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
@@ -64,7 +64,7 @@ async fn the_wait_for_the_next_attempt_is_in_the_table() {
     })
     .await;
     worker.stop().await;
-    let wait = (waiting.run_at - Utc::now()).num_minutes();
+    let wait = (waiting.run_at - Clock::system().now()).num_minutes();
     assert!((46..=72).contains(&wait), "{wait} minutes");
     assert_eq!(waiting.last_error.as_deref(), Some("later"));
 

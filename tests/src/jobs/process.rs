@@ -71,7 +71,7 @@ async fn a_job_that_takes_three_processes_down_is_dead() {
             ("running", n, n - 1)
         );
     }
-    let worker = Server::start("bulkhead-worker", &env).await;
+    let mut worker = Server::start("bulkhead-worker", &env).await;
     let dead = reaches(&test, job, "dead").await;
     assert_eq!((dead.attempt, dead.lost_leases), (3, 3));
     assert!(worker.stop().await);
@@ -83,7 +83,7 @@ async fn a_process_ends_within_its_grace_and_loses_nothing() {
     let silence = Silence::start().await;
     let env = silence.settings(&test);
     let job = mail(&test).await;
-    let worker = Server::start("bulkhead-worker", &env).await;
+    let mut worker = Server::start("bulkhead-worker", &env).await;
     let _hanging = silence.called().await;
     let started = Instant::now();
     assert!(worker.stop().await, "it ends well");

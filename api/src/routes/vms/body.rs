@@ -197,14 +197,14 @@ impl From<Accepted> for AcceptedVm {
 
 /// Something that happened to a machine.
 #[derive(Serialize, ToSchema)]
-#[schema(example = json!({"seq": 1, "at": "2026-11-20T12:00:00Z", "level": "info", "code": "vm.requested",
+#[schema(example = json!({"seq": 1, "timestamp": "2026-11-20T12:00:00Z", "level": "info", "code": "vm.requested",
     "message": "The machine was requested.", "phase": "REQUESTED",
     "principal": "usr_0190a1b2c3d4e5f60718293a4b5c6d7e", "operation": "op_0190a1b2c3d4e5f60718293a4b5c6d7e",
     "request_id": "0190a1b2c3d4e5f60718293a4b5c6d7e"}))]
 pub struct EventItem {
     /// Its place in the machine's timeline, from 1 without gaps.
     seq: i64,
-    at: DateTime<Utc>,
+    timestamp: DateTime<Utc>,
     /// `info`, `warning` or `error`.
     level: &'static str,
     /// A stable word for it.
@@ -222,7 +222,7 @@ impl From<Event> for EventItem {
     fn from(event: Event) -> Self {
         Self {
             seq: event.seq,
-            at: event.at,
+            timestamp: event.at,
             level: event.level.as_str(),
             code: event.code,
             message: event.message,

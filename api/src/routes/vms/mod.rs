@@ -4,7 +4,7 @@ mod body;
 
 use axum::{
     extract::State,
-    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
+    http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
 use bulkhead_compute::vms::{
@@ -12,23 +12,17 @@ use bulkhead_compute::vms::{
     service::{self, LogQuery},
 };
 use bulkhead_iam::permissions::Permission;
-use bulkhead_kernel::{
-    fault::{Code, Violation},
-    ids::VmId,
-    page::Page,
-};
+use bulkhead_kernel::{fault::Code, ids::VmId, page::Page};
 
 pub use body::{AcceptedVm, CreateVm, EventItem, LogsQuery, OperationBody, VmBody, VmFilter, VmItem};
 
 use super::page::PageBody;
 use crate::{
-    extract::{Json, PageQuery, Paging, PathId, Query, Scoped},
+    extract::{IdempotencyHeader, Json, PageQuery, Paging, PathId, Query, Scoped},
     openapi::codes,
     problem::Problem,
     state::AppState,
 };
-
-const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// List the machines
 #[utoipa::path(get, path = "/vms", operation_id = "list_vms", tag = "vms", params(PageQuery, VmFilter),
@@ -62,11 +56,10 @@ pub async fn list(
 pub async fn create(
     State(state): State<AppState>,
     Scoped(scope): Scoped,
-    headers: HeaderMap,
+    IdempotencyHeader(key): IdempotencyHeader,
     Json(wanted): Json<CreateVm>,
 ) -> Result<Response, Problem> {
-    let key = idempotency_key(&headers)?;
-    let accepted = service::create(&scope, state.db(), &NewVm::from(wanted), key).await?;
+    let accepted = service::create(&scope, state.db(), &NewVm::from(wanted), key.as_deref()).await?;
     let location = [(header::LOCATION, format!("/api/v1/vms/{}", accepted.vm.id))];
     Ok((StatusCode::ACCEPTED, location, Json(AcceptedVm::from(accepted))).into_response())
 }
@@ -133,10 +126,4 @@ pub async fn logs(
     };
     let (items, total) = service::logs(&scope, state.db(), id, wanted).await?;
     Ok(Json(PageBody::of(Page { items, total, request }, EventItem::from)))
-}
-
-/// The caller's key. What is no text cannot be a key.
-fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
-    let key = headers.get(IDEMPOTENCY_KEY).map(HeaderValue::to_str).transpose();
-    key.map_err(|_| Problem::invalid(vec![Violation::new("Idempotency-Key", "must be printable ASCII")]))
 }

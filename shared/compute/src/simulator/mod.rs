@@ -7,21 +7,22 @@
 //!
 //! Strict about fencing, as few real providers are; [`Options::is_lax`] makes it let late calls land.
 
+mod fenced;
 mod ledger;
 mod machine;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use bulkhead_kernel::clock::Clock;
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use tokio::sync::Semaphore;
 
 pub use ledger::{Effect, Entry, Ledger};
 
-use self::{ledger::Session, machine::Machine};
+use self::{fenced::Fenced, ledger::Session, machine::Machine};
 use crate::driver::{
     Call, Capabilities, Cause, Class, Driver, DriverError, Existence, Fence, Found, Identity, Observation, Owned,
-    OwnedPage, Plan, Power, PowerTarget, Progress, Resource, Seed, Spec, StopMode, TaskState,
+    OwnedPage, Plan, Power, PowerTarget, Progress, Resource, Seed, Spec, TaskState,
 };
 
 /// What configuration calls this driver.
@@ -144,7 +145,7 @@ impl Simulator {
         let fence = *fence;
         self.call(method, fence.identity().as_str().to_owned(), move |this, identity| {
             let session = Session::open(&this.folder, &identity, this.clock.now())?;
-            let mut fenced = Fenced { session, fence };
+            let mut fenced = Fenced::new(session, fence);
             fenced.admit(this.options.is_lax)?;
             work(&this, &mut fenced)
         })
@@ -161,116 +162,6 @@ impl Simulator {
             let machine = ledger::look(&this.folder, identity)?;
             Ok(work(&subject, &machine, this.clock.now()))
         })
-    }
-}
-
-/// A machine under its lock, acted upon by the holder of an epoch.
-struct Fenced {
-    session: Session,
-    fence: Fence,
-}
-
-impl Fenced {
-    /// Refuses an old epoch, and remembers a new one even if the call has nothing to do.
-    fn admit(&mut self, is_lax: bool) -> Result<(), DriverError> {
-        let highest = self.session.machine.epoch;
-        if self.fence.epoch < highest && !is_lax {
-            let text = format!("epoch {} after {highest}", self.fence.epoch);
-            return Err(DriverError::new(Class::Fenced, "stale_epoch").private(text));
-        }
-        if self.fence.epoch > highest {
-            self.record(Effect::Fenced)?;
-        }
-        Ok(())
-    }
-
-    fn machine(&self) -> &Machine {
-        &self.session.machine
-    }
-
-    fn record(&mut self, effect: Effect) -> Result<(), DriverError> {
-        self.session.record(self.fence.epoch, effect)
-    }
-
-    /// Done with the machine itself once `ready_at` has passed, else the named task.
-    fn until<T>(&self, task: &str, ready_at: DateTime<Utc>, done: T) -> Progress<T> {
-        match remaining(ready_at, self.session.now) {
-            None => Progress::Done(done),
-            Some(poll_after) => Progress::Pending {
-                task: format!("{task}:{}", self.fence.identity()),
-                poll_after,
-            },
-        }
-    }
-
-    fn power(&mut self, options: &Options, target: &PowerTarget) -> Result<Progress<()>, DriverError> {
-        let Some(instance) = &self.machine().instance else {
-            return Err(DriverError::new(Class::NotFound, "instance_missing"));
-        };
-        if let Some(left) = remaining(instance.ready_at, self.session.now) {
-            return Err(DriverError {
-                retry_after: Some(left),
-                ..DriverError::new(Class::Busy, "instance_not_ready")
-            });
-        }
-        let ready_at = after(self.session.now, options.boot);
-        match target {
-            PowerTarget::On => {
-                if self.machine().powered_on_at.is_none() {
-                    self.record(Effect::PowerOn { ready_at })?;
-                }
-            }
-            PowerTarget::Off(mode) => {
-                if self.machine().powered_on_at.is_some() {
-                    self.record(Effect::PowerOff {
-                        by_guest: false,
-                        is_forced: *mode == StopMode::Force,
-                    })?;
-                }
-                return Ok(Progress::Done(()));
-            }
-            PowerTarget::Cycle { token } => {
-                if !self.machine().cycles.contains(token) {
-                    self.record(Effect::PowerCycled {
-                        token: token.clone(),
-                        ready_at,
-                    })?;
-                }
-            }
-        }
-        Ok(self.until("boot", self.machine().powered_on_at.unwrap_or(ready_at), ()))
-    }
-
-    fn delete(&mut self) -> Result<Progress<()>, DriverError> {
-        if self.machine().instance.is_some() {
-            self.record(Effect::InstanceDeleted)?;
-        }
-        if self.machine().disk_gb.is_some() {
-            self.record(Effect::DiskDeleted)?;
-        }
-        if self.machine().address.is_some() {
-            self.record(Effect::NicDeleted)?;
-        }
-        Ok(Progress::Done(()))
-    }
-
-    fn create(&mut self, options: &Options, plan: Plan) -> Result<Progress<Resource>, DriverError> {
-        let machine = self.machine();
-        let ready_at = match &machine.instance {
-            Some(existing) if existing.plan != plan => {
-                return Err(DriverError::new(Class::IdentityExists, "identity_collision"));
-            }
-            Some(existing) => existing.ready_at,
-            None if machine.disk_gb.is_none() || machine.address.is_none() => {
-                return Err(DriverError::new(Class::NotFound, "dependent_missing"));
-            }
-            None => {
-                let ready_at = after(self.session.now, options.creation);
-                self.record(Effect::InstanceCreated { plan, ready_at })?;
-                ready_at
-            }
-        };
-        Ok(self.until("create", ready_at, resource(self.fence.identity().as_str())))
     }
 }
 
@@ -332,23 +223,12 @@ impl Driver for Simulator {
     }
 
     fn ensure_network<'a>(&'a self, fence: &'a Fence, _plan: &'a Plan) -> Call<'a, Progress<Resource>> {
-        self.mutate("ensure_network", fence, |_, fenced| {
-            if fenced.machine().address.is_none() {
-                let address = address_of(&fenced.fence);
-                fenced.record(Effect::NicCreated { address })?;
-            }
-            Ok(Progress::Done(resource(&format!("nic:{}", fenced.fence.identity()))))
-        })
+        self.mutate("ensure_network", fence, |_, fenced| fenced.network())
     }
 
     fn ensure_disk<'a>(&'a self, fence: &'a Fence, plan: &'a Plan) -> Call<'a, Progress<Resource>> {
         let disk_gb = plan.disk_gb;
-        self.mutate("ensure_disk", fence, move |_, fenced| {
-            if fenced.machine().disk_gb.is_none() {
-                fenced.record(Effect::DiskCreated { disk_gb })?;
-            }
-            Ok(Progress::Done(resource(&format!("disk:{}", fenced.fence.identity()))))
-        })
+        self.mutate("ensure_disk", fence, move |_, fenced| fenced.disk(disk_gb))
     }
 
     fn ensure_instance<'a>(
@@ -473,16 +353,6 @@ fn resource(reference: &str) -> Resource {
     Resource {
         reference: reference.to_owned(),
     }
-}
-
-/// The same address for the same machine every time, somewhere in 10.0.0.0/8.
-fn address_of(fence: &Fence) -> String {
-    let [.., a, b, c] = *fence.vm.uuid().as_bytes();
-    format!("10.{a}.{b}.{}", u16::from(c) % 254 + 1)
-}
-
-fn after(now: DateTime<Utc>, wait: Duration) -> DateTime<Utc> {
-    now + TimeDelta::from_std(wait).unwrap_or_default()
 }
 
 /// How long until then; `None` when it has come.

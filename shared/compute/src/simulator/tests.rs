@@ -1,6 +1,7 @@
 use std::{fs::OpenOptions, io::Write, path::Path};
 
 use bulkhead_kernel::ids::VmId;
+use chrono::TimeDelta;
 
 use super::*;
 

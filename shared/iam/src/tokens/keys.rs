@@ -58,6 +58,8 @@ pub struct Keys {
     signing: EncodingKey,
     verifying: HashMap<String, DecodingKey>,
     public: Vec<PublicKey>,
+    /// Of the newest private key.
+    digest: [u8; 32],
 }
 
 impl Keys {
@@ -104,6 +106,7 @@ impl Keys {
             signing: EncodingKey::from_rsa_pem(pem.as_bytes()).map_err(|_| KeyError::Malformed(path.clone()))?,
             verifying,
             public,
+            digest: Sha256::digest(pem).into(),
         })
     }
 
@@ -117,6 +120,11 @@ impl Keys {
 
     pub(super) fn public(&self) -> &[PublicKey] {
         &self.public
+    }
+
+    pub(super) fn derive(&self, purpose: &str) -> [u8; 32] {
+        let digest = Sha256::new().chain_update(self.digest).chain_update(purpose);
+        digest.finalize().into()
     }
 }
 

@@ -136,6 +136,12 @@ impl Tokens {
         self.keys.public()
     }
 
+    /// A secret for something else, the same in every process that has the same keys. A new signing key changes it.
+    #[must_use]
+    pub fn derive_secret(&self, purpose: &str) -> [u8; 32] {
+        self.keys.derive(purpose)
+    }
+
     /// Signs a new token.
     pub fn issue(&self, grant: Grant) -> Result<String, TokenError> {
         let now = self.clock.now().timestamp();

@@ -55,7 +55,7 @@ impl Auth {
             access_token: section.secs("access_token_secs", 1..=86_400),
             refresh_idle: section.secs("refresh_idle_secs", 1..=YEAR_SECS),
             refresh_absolute: section.secs("refresh_absolute_secs", 1..=YEAR_SECS),
-            refresh_leeway: section.secs("refresh_leeway_secs", 0..=300),
+            refresh_leeway: section.secs("refresh_leeway_secs", 0..=10),
             require_verified_email: section.flag("require_verified_email"),
             argon2_memory_kib: section.number("argon2_memory_kib", 8..=1_048_576),
             argon2_passes: section.number("argon2_passes", 1..=100),

@@ -4,7 +4,7 @@
 mod store;
 
 use bulkhead_kernel::{
-    fault::Violation,
+    idempotency::IdempotencyKey,
     ids::{OperationId, VmId},
 };
 use bulkhead_tenancy::TenantTx;
@@ -16,22 +16,16 @@ use super::{Accepted, NewVm, Phase, Status, Vm, VmError};
 
 const ROUTE: &str = "POST /vms";
 
-/// Longer ones are refused.
-const KEY_CHARS: usize = 255;
-
 /// A caller's key, and what it was sent with.
 pub(super) struct Key<'a> {
     principal: &'a str,
-    text: &'a str,
+    text: IdempotencyKey,
     hash: Vec<u8>,
 }
 
 impl<'a> Key<'a> {
-    pub(super) fn new(principal: &'a str, key: &'a str, new: &NewVm) -> Result<Self, VmError> {
-        if key.is_empty() || key.len() > KEY_CHARS || !key.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
-            let detail = "must have 1 to 255 printable ASCII characters";
-            return Err(VmError::Invalid(vec![Violation::new("Idempotency-Key", detail)]));
-        }
+    pub(super) fn new(principal: &'a str, key: &str, new: &NewVm) -> Result<Self, VmError> {
+        let key = key.parse().map_err(|violation| VmError::Invalid(vec![violation]))?;
         let body = (
             &new.name,
             &new.source_type,
@@ -52,10 +46,10 @@ impl<'a> Key<'a> {
     /// Takes the key for this transaction, or gives the answer it once led to. Waits for a request under the same key
     /// that is still running.
     pub(super) async fn claim(&self, tx: &mut TenantTx, now: DateTime<Utc>) -> Result<Option<Accepted>, VmError> {
-        if store::insert(tx, (self.principal, ROUTE, self.text), &self.hash, now).await? {
+        if store::insert(tx, (self.principal, ROUTE, self.text.as_str()), &self.hash, now).await? {
             return Ok(None);
         }
-        let (hash, body) = store::get(tx, (self.principal, ROUTE, self.text)).await?;
+        let (hash, body) = store::get(tx, (self.principal, ROUTE, self.text.as_str())).await?;
         if hash != self.hash {
             return Err(VmError::IdempotencyKeyReused);
         }
@@ -66,7 +60,7 @@ impl<'a> Key<'a> {
     pub(super) async fn keep(&self, tx: &mut TenantTx, accepted: &Accepted) -> Result<(), VmError> {
         let answer = serde_json::to_value(Answer::from(accepted))?;
         let location = format!("/api/v1/vms/{}", accepted.vm.id);
-        Ok(store::set_answer(tx, (self.principal, ROUTE, self.text), &location, &answer).await?)
+        Ok(store::set_answer(tx, (self.principal, ROUTE, self.text.as_str()), &location, &answer).await?)
     }
 }
 

@@ -1,0 +1,53 @@
+//! Why a command could not do its work; shown to the person who typed it.
+
+use std::{error::Error, io, net::SocketAddr};
+
+use bulkhead_iam::{identities::IdentityError, passwords::PasswordError, tokens::KeyError};
+use bulkhead_kernel::{config::Mistakes, telemetry::TelemetryError};
+use bulkhead_tenancy::DbError;
+use bulkhead_tenants::TenantError;
+use bulkhead_traffic::MalformedUrl;
+
+/// What went wrong; its sources say more.
+#[derive(Debug, thiserror::Error)]
+pub enum CliError {
+    /// Settings are missing or wrong; all of them are listed.
+    #[error("these settings cannot be used:\n{0}")]
+    Settings(Mistakes),
+    /// What was typed breaks a rule.
+    #[error("{0}")]
+    Argument(String),
+    /// The password could not be read.
+    #[error("cannot read the password")]
+    Input(#[source] io::Error),
+    /// Logs or traces cannot be set up.
+    #[error("telemetry cannot be set up")]
+    Telemetry(#[from] TelemetryError),
+    /// The keys cannot be read or made.
+    #[error("the signing keys cannot be used")]
+    Keys(#[from] KeyError),
+    /// Passwords cannot be hashed as the settings say.
+    #[error("passwords cannot be hashed")]
+    Password(#[from] PasswordError),
+    /// A URL of the database is none, or the database failed.
+    #[error("the database cannot be used")]
+    Database(#[from] DbError),
+    /// The URL of Redis is none.
+    #[error("redis cannot be used")]
+    Redis(#[from] MalformedUrl),
+    /// A migration failed or was changed after it ran.
+    #[error("the schema control cannot be migrated")]
+    Migrate(#[source] Box<dyn Error + Send + Sync>),
+    /// An address is taken or not ours.
+    #[error("cannot listen on {0} and {1}")]
+    Listen(SocketAddr, SocketAddr, #[source] io::Error),
+    /// The process cannot be told when to stop.
+    #[error("cannot wait for signals")]
+    Signals(#[source] io::Error),
+    /// The operator could not be made.
+    #[error("the operator cannot be made")]
+    Operator(#[source] IdentityError),
+    /// The demo tenant could not be signed up.
+    #[error("the demo tenant cannot be signed up")]
+    Tenant(#[source] TenantError),
+}
