@@ -1,0 +1,58 @@
+# Every target is one script or one cargo command; `make help` lists them.
+
+.DEFAULT_GOAL := help
+.PHONY: help dev dev-up dev-down dev-reset demo test bench house prepare prepare-check fmt fmt-check lint openapi openapi-check deny ci
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' Makefile | expand -t 22
+
+dev: ## start the product here and keep it until Ctrl-C
+	@scripts/dev
+
+dev-up: ## the same, detached; returns when it is ready
+	@scripts/dev-up
+
+dev-down: ## stop it; the data stays
+	@scripts/dev-down
+
+dev-reset: ## stop it and remove its data
+	@scripts/dev-reset
+
+demo: ## play the tour of the README against the running product
+	@scripts/demo
+
+test: ## every test, with a PostgreSQL and a Redis of its own (ARGS=... go to the runner)
+	@scripts/test $(ARGS)
+
+house: ## the tests that keep the code base in order
+	@scripts/test house::
+
+bench: ## speed beside its floor, release build (TENANTS=2000 for more tenants)
+	@scripts/bench $(ARGS)
+
+fmt: ## format the code
+	cargo fmt --all
+
+fmt-check: ## is the code formatted?
+	cargo fmt --all --check
+
+lint: ## clippy with warnings denied, shellcheck
+	@scripts/lint
+
+prepare: ## rebuild the query cache .sqlx
+	@scripts/prepare
+
+prepare-check: ## is the query cache up to date?
+	@scripts/prepare --check
+
+openapi: ## rebuild api/openapi.json
+	@scripts/openapi
+
+openapi-check: ## is api/openapi.json up to date?
+	@scripts/openapi --check
+
+deny: ## licences, bans and sources of the dependencies
+	@scripts/check-licences
+
+ci: ## exactly what every change has to pass
+	@.ci/run
