@@ -65,7 +65,8 @@ pub async fn observe(State(observer): State<Observer>, mut request: Request, nex
     observer.join_trace(&watch.span, request.headers());
     request.extensions_mut().insert(Arc::clone(&record));
 
-    let mut response = next.run(request).instrument(watch.span.clone()).await;
+    let answering = next.run(request).instrument(watch.span.clone());
+    let mut response = record.db().measure(answering).await;
 
     let problem = response.extensions_mut().remove::<Problem>();
     if let Some(problem) = &problem {
@@ -142,6 +143,8 @@ impl Watch {
             { fields::REQUEST_ID } = %self.record.id(),
             { fields::OUTCOME } = outcome(status),
             { fields::CODE } = code,
+            { fields::DB_QUERIES } = self.record.db().queries(),
+            { fields::DB_MS } = self.record.db().held_ms(),
             "http.request"
         );
     }

@@ -8,6 +8,7 @@ use bulkhead_kernel::{
     origin::Origin,
     telemetry::trace,
 };
+use bulkhead_tenancy::DbMeter;
 
 use super::RequestId;
 use crate::problem::Problem;
@@ -18,6 +19,7 @@ pub struct RequestRecord {
     id: RequestId,
     principal: OnceLock<IdentityId>,
     tenant: OnceLock<TenantId>,
+    db: DbMeter,
 }
 
 impl RequestRecord {
@@ -28,6 +30,7 @@ impl RequestRecord {
             id: RequestId::of(headers),
             principal: OnceLock::new(),
             tenant: OnceLock::new(),
+            db: DbMeter::default(),
         })
     }
 
@@ -51,6 +54,12 @@ impl RequestRecord {
     /// Notes which tenant is meant.
     pub fn set_tenant(&self, tenant: TenantId) {
         let _ = self.tenant.set(tenant);
+    }
+
+    /// What the request asks of the database.
+    #[must_use]
+    pub const fn db(&self) -> &DbMeter {
+        &self.db
     }
 
     /// Who asked, once that is known.

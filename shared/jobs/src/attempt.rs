@@ -6,7 +6,7 @@ use bulkhead_kernel::{
     origin::Origin,
     telemetry::{fields, metrics, trace},
 };
-use bulkhead_tenancy::DbError;
+use bulkhead_tenancy::{DbError, DbMeter};
 use futures_util::FutureExt;
 use tokio::time::Instant;
 use tracing::Instrument;
@@ -43,15 +43,16 @@ pub(crate) async fn attempt(engine: Arc<Engine>, claimed: Claimed) {
     if let Some(traceparent) = &row.origin.traceparent {
         trace::link(&span, traceparent);
     }
+    let meter = DbMeter::default();
     async {
         let end = tokio::select! {
             biased;
-            outcome = invoke(&engine, &row) => End::Finished(outcome),
+            outcome = meter.measure(invoke(&engine, &row)) => End::Finished(outcome),
             () = held.lost().cancelled() => End::Lost,
             () = engine.hard_stop.cancelled() => End::Stopped,
         };
         let conclusion = conclude(&engine, &row, &held, end).await;
-        report(&row, kind, &conclusion, started.elapsed());
+        report(&row, kind, &conclusion, started.elapsed(), &meter);
     }
     .instrument(span)
     .await;
@@ -166,7 +167,7 @@ async fn settle(engine: &Engine, row: &JobRow, held: &Held, fate: &Fate) -> Sett
 }
 
 /// The one event of an attempt.
-fn report(row: &JobRow, kind: &'static str, conclusion: &Conclusion, elapsed: Duration) {
+fn report(row: &JobRow, kind: &'static str, conclusion: &Conclusion, elapsed: Duration, meter: &DbMeter) {
     metrics::job_run(kind, conclusion.word).record(elapsed.as_secs_f64());
     macro_rules! event {
         ($level:ident) => {
@@ -182,6 +183,8 @@ fn report(row: &JobRow, kind: &'static str, conclusion: &Conclusion, elapsed: Du
                 { fields::OUTCOME } = conclusion.word,
                 { fields::ERROR } = conclusion.error.as_deref(),
                 { fields::DURATION_MS } = elapsed.as_secs_f64() * 1000.0,
+                { fields::DB_QUERIES } = meter.queries(),
+                { fields::DB_MS } = meter.held_ms(),
                 "job.run"
             )
         };

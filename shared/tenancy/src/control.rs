@@ -21,7 +21,7 @@ impl ControlTx {
     }
 
     /// The connection inside this transaction.
-    pub const fn conn(&mut self) -> &mut PgConnection {
+    pub fn conn(&mut self) -> &mut PgConnection {
         self.0.conn()
     }
 

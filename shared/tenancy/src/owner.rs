@@ -19,7 +19,7 @@ impl OwnerTx {
     }
 
     /// The connection inside this transaction.
-    pub const fn conn(&mut self) -> &mut PgConnection {
+    pub fn conn(&mut self) -> &mut PgConnection {
         self.0.conn()
     }
 

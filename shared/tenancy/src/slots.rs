@@ -8,9 +8,11 @@
 use std::{
     mem,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
+use bulkhead_kernel::telemetry::metrics as telemetry;
+use metrics::{Gauge, Histogram};
 use sqlx::{AssertSqlSafe, ConnectOptions, Executor, PgConnection, postgres::PgConnectOptions};
 use tokio::{
     runtime::Handle,
@@ -18,7 +20,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::DbError;
+use crate::{DbError, DbMeter};
 
 /// Leaves nothing of a transaction behind: settings, role, locks, subscriptions. `DISCARD ALL` would also drop the
 /// prepared statements that the client believes in.
@@ -36,7 +38,9 @@ enum Slot {
 
 /// A bounded set of connections of one login.
 pub(crate) struct Slots {
-    pool: &'static str,
+    in_use: Gauge,
+    waiters: Gauge,
+    acquire_secs: Histogram,
     options: PgConnectOptions,
     places: Arc<[Mutex<Slot>]>,
     permits: Arc<Semaphore>,
@@ -46,7 +50,9 @@ pub(crate) struct Slots {
 impl Slots {
     pub(crate) fn new(pool: &'static str, options: PgConnectOptions, size: usize, acquire_timeout: Duration) -> Self {
         Self {
-            pool,
+            in_use: telemetry::db_pool_in_use(pool),
+            waiters: telemetry::db_pool_waiters(pool),
+            acquire_secs: telemetry::db_acquire(pool),
             options: options.application_name("bulkhead").disable_statement_logging(),
             places: (0..size).map(|_| Mutex::new(Slot::Empty)).collect(),
             permits: Arc::new(Semaphore::new(size)),
@@ -57,9 +63,9 @@ impl Slots {
     /// A connection, by preference the one that `key` used before. Fails when none is free, or none can be made, within
     /// the acquire timeout.
     pub(crate) async fn acquire(&self, key: u64) -> Result<Lease, DbError> {
-        timeout(self.acquire_timeout, async {
-            let permit = Arc::clone(&self.permits).acquire_owned().await;
-            let permit = permit.map_err(|_| DbError::Unavailable(None))?;
+        let asked = Instant::now();
+        let acquired = timeout(self.acquire_timeout, async {
+            let permit = self.permit().await?;
             let (berth, parked) = self.free_slot(key, permit).await;
             let is_fresh = parked.is_none();
             let connection = match parked {
@@ -72,10 +78,22 @@ impl Slots {
                 is_marked: false,
                 is_broken: false,
                 is_fresh,
+                meter: DbMeter::current(),
+                since: Instant::now(),
             })
-        })
-        .await
-        .unwrap_or(Err(DbError::Unavailable(None)))
+        });
+        let acquired = acquired.await.unwrap_or(Err(DbError::Unavailable(None)));
+        self.acquire_secs.record(asked.elapsed());
+        acquired
+    }
+
+    async fn permit(&self) -> Result<OwnedSemaphorePermit, DbError> {
+        if let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() {
+            return Ok(permit);
+        }
+        let _waiting = Counted::one(self.waiters.clone());
+        let permit = Arc::clone(&self.permits).acquire_owned().await;
+        permit.map_err(|_| DbError::Unavailable(None))
     }
 
     /// A connection on which `message`, beginning with `BEGIN`, has opened a transaction.
@@ -109,11 +127,10 @@ impl Slots {
                     Slot::Empty => None,
                 };
                 drop(slot);
-                metrics::gauge!("db_pool_in_use", "pool" => self.pool).increment(1.0);
                 let berth = Berth {
                     places: Arc::clone(&self.places),
                     index,
-                    pool: self.pool,
+                    _in_use: Counted::one(self.in_use.clone()),
                     _permit: permit,
                 };
                 return (berth, parked);
@@ -127,11 +144,27 @@ fn lock(slot: &Mutex<Slot>) -> std::sync::MutexGuard<'_, Slot> {
     slot.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// One on a gauge for as long as it lives.
+struct Counted(Gauge);
+
+impl Counted {
+    fn one(gauge: Gauge) -> Self {
+        gauge.increment(1.0);
+        Self(gauge)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.decrement(1.0);
+    }
+}
+
 /// The place a leased connection goes back to; left empty when it does not come back.
 struct Berth {
     places: Arc<[Mutex<Slot>]>,
     index: usize,
-    pool: &'static str,
+    _in_use: Counted,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -143,7 +176,6 @@ impl Berth {
 
 impl Drop for Berth {
     fn drop(&mut self) {
-        metrics::gauge!("db_pool_in_use", "pool" => self.pool).decrement(1.0);
         let mut slot = lock(&self.places[self.index]);
         if matches!(*slot, Slot::Leased) {
             *slot = Slot::Empty;
@@ -160,6 +192,8 @@ pub(crate) struct Lease {
     /// Whether nothing more can be said to the server on it.
     is_broken: bool,
     is_fresh: bool,
+    meter: Option<DbMeter>,
+    since: Instant,
 }
 
 impl Lease {
@@ -192,7 +226,10 @@ impl Lease {
     }
 
     /// The connection.
-    pub(crate) const fn conn(&mut self) -> &mut PgConnection {
+    pub(crate) fn conn(&mut self) -> &mut PgConnection {
+        if let Some(meter) = &self.meter {
+            meter.count_query();
+        }
         self.connection
             .as_mut()
             .expect("a lease holds its connection until it is dropped")
@@ -201,6 +238,9 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
+        if let Some(meter) = &self.meter {
+            meter.add_held(self.since.elapsed());
+        }
         let (Some(connection), Some(berth)) = (self.connection.take(), self.berth.take()) else {
             return;
         };

@@ -26,7 +26,7 @@ impl TenantTx {
     }
 
     /// The connection inside this transaction.
-    pub const fn conn(&mut self) -> &mut PgConnection {
+    pub fn conn(&mut self) -> &mut PgConnection {
         self.lease.conn()
     }
 
