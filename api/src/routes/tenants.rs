@@ -12,7 +12,7 @@ use bulkhead_kernel::{
     ids::{IdentityId, TenantId},
 };
 use bulkhead_tenancy::TenantSelector;
-use bulkhead_tenants::{Created, Membership, NewTenant, StepStatus, TenantError, TenantStatus, service};
+use bulkhead_tenants::{Created, Membership, NewTenant, StepStatus, Tenant, TenantError, TenantStatus, service};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep};
@@ -169,7 +169,9 @@ pub async fn get(
     signed_in: SignedIn,
     PathId(id): PathId<TenantId>,
 ) -> Result<Json<TenantItem>, Problem> {
-    Ok(Json(membership(&state, &signed_in, id).await?.into()))
+    let membership = service::get(state.db(), signed_in.principal.identity, id).await?;
+    check_same_tenant(&signed_in, &membership.tenant)?;
+    Ok(Json(membership.into()))
 }
 
 /// Watch a tenant being built
@@ -181,29 +183,28 @@ pub async fn onboarding(
     signed_in: SignedIn,
     PathId(id): PathId<TenantId>,
 ) -> Result<Json<Onboarding>, Problem> {
-    let membership = membership(&state, &signed_in, id).await?;
-    let steps = service::onboarding(state.db(), signed_in.principal.identity, id).await?;
+    let (membership, steps) = service::onboarding(state.db(), signed_in.principal.identity, id).await?;
+    check_same_tenant(&signed_in, &membership.tenant)?;
     Ok(Json(Onboarding {
         status: membership.tenant.status.as_str(),
         steps: steps.into_iter().map(Step::from).collect(),
     }))
 }
 
-/// The caller's membership in the tenant of the path, which must not be another than that of the token or the header.
-/// A founder may go on with an older token: when it was made nobody could have bound it to the new tenant.
-async fn membership(state: &AppState, signed_in: &SignedIn, tenant: TenantId) -> Result<Membership, Problem> {
-    let membership = service::get(state.db(), signed_in.principal.identity, tenant).await?;
-    let is_bound_elsewhere = signed_in.bound.is_some_and(|bound| bound != tenant);
+/// The tenant of the path must not be another than that of the token or the header. A founder may go on with an older
+/// token: when it was made nobody could have bound it to the new tenant.
+fn check_same_tenant(signed_in: &SignedIn, tenant: &Tenant) -> Result<(), Problem> {
+    let is_bound_elsewhere = signed_in.bound.is_some_and(|bound| bound != tenant.id);
     let is_named_elsewhere = match &signed_in.named {
-        Some(TenantSelector::Id(named)) => *named != tenant,
-        Some(TenantSelector::Slug(named)) => named.as_str() != membership.tenant.slug,
+        Some(TenantSelector::Id(named)) => *named != tenant.id,
+        Some(TenantSelector::Slug(named)) => named.as_str() != tenant.slug,
         None => false,
     };
-    let is_younger = membership.tenant.created_at >= signed_in.issued_at;
+    let is_younger = tenant.created_at >= signed_in.issued_at;
     if is_named_elsewhere || (is_bound_elsewhere && !is_younger) {
         return Err(Problem::new(Code::TenantMismatch));
     }
-    Ok(membership)
+    Ok(())
 }
 
 /// The status once it is no longer pending, or when the caller's patience or this process ends.

@@ -71,7 +71,7 @@ async fn free_slug(tx: &mut ControlTx, new: &NewTenant, id: TenantId) -> Result<
 /// The tenants somebody may choose from, by name.
 pub async fn list(db: &Db, identity: IdentityId) -> Result<Vec<Membership>, TenantError> {
     let mut tx = db.control().await?;
-    let memberships = store::list_for(&mut tx, identity).await?;
+    let memberships = store::list_for(&mut tx, identity, None).await?;
     tx.commit().await?;
     Ok(memberships)
 }
@@ -79,17 +79,25 @@ pub async fn list(db: &Db, identity: IdentityId) -> Result<Vec<Membership>, Tena
 /// One tenant, hidden from everybody but its members.
 pub async fn get(db: &Db, identity: IdentityId, tenant: TenantId) -> Result<Membership, TenantError> {
     let mut tx = db.control().await?;
-    let found = store::find_for(&mut tx, identity, tenant).await?;
+    let membership = find(&mut tx, identity, tenant).await?;
     tx.commit().await?;
-    found.ok_or(TenantError::NotFound)
+    Ok(membership)
 }
 
 /// How far the tenant's compartment is built; for its members.
-pub async fn onboarding(db: &Db, identity: IdentityId, tenant: TenantId) -> Result<Vec<StepStatus>, TenantError> {
+pub async fn onboarding(
+    db: &Db,
+    identity: IdentityId,
+    tenant: TenantId,
+) -> Result<(Membership, Vec<StepStatus>), TenantError> {
     let mut tx = db.control().await?;
-    let membership = store::find_for(&mut tx, identity, tenant).await?;
-    membership.ok_or(TenantError::NotFound)?;
+    let membership = find(&mut tx, identity, tenant).await?;
     let steps = store::list_steps(&mut tx, tenant).await?;
     tx.commit().await?;
-    Ok(steps)
+    Ok((membership, steps))
+}
+
+async fn find(tx: &mut ControlTx, identity: IdentityId, tenant: TenantId) -> Result<Membership, TenantError> {
+    let mut found = store::list_for(tx, identity, Some(tenant)).await?;
+    found.pop().ok_or(TenantError::NotFound)
 }

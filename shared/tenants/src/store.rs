@@ -88,18 +88,24 @@ pub(crate) async fn insert_steps(tx: &mut ControlTx, tenant: TenantId, names: &[
     Ok(())
 }
 
-/// The tenants somebody belongs to, by name.
-pub(crate) async fn list_for(tx: &mut ControlTx, identity: IdentityId) -> Result<Vec<Membership>, DbError> {
+/// The tenants somebody is an active member of, by name; only this one where one is named.
+pub(crate) async fn list_for(
+    tx: &mut ControlTx,
+    identity: IdentityId,
+    only: Option<TenantId>,
+) -> Result<Vec<Membership>, DbError> {
     let rows = sqlx::query!(
         r#"
         SELECT t.id, t.name, t.slug, t.status, t.created_at, m.role
         FROM control.memberships AS m
                  JOIN control.tenants AS t ON t.id = m.tenant_id
         WHERE m.identity_id = $1
+          AND ($2::uuid IS NULL OR m.tenant_id = $2)
           AND m.status = 'active'
         ORDER BY lower(t.name), t.id
         "#,
         identity.uuid(),
+        only.map(TenantId::uuid),
     )
     .fetch_all(tx.conn())
     .await?;
@@ -114,38 +120,6 @@ pub(crate) async fn list_for(tx: &mut ControlTx, identity: IdentityId) -> Result
         role: row.role,
     });
     Ok(memberships.collect())
-}
-
-/// The tenant, if the identity is an active member of it.
-pub(crate) async fn find_for(
-    tx: &mut ControlTx,
-    identity: IdentityId,
-    tenant: TenantId,
-) -> Result<Option<Membership>, DbError> {
-    let row = sqlx::query!(
-        r#"
-        SELECT t.id, t.name, t.slug, t.status, t.created_at, m.role
-        FROM control.memberships AS m
-                 JOIN control.tenants AS t ON t.id = m.tenant_id
-        WHERE m.identity_id = $1
-          AND m.tenant_id = $2
-          AND m.status = 'active'
-        "#,
-        identity.uuid(),
-        tenant.uuid(),
-    )
-    .fetch_optional(tx.conn())
-    .await?;
-    Ok(row.map(|row| Membership {
-        tenant: Tenant {
-            id: row.id.into(),
-            name: row.name,
-            slug: row.slug,
-            status: TenantStatus::parse(&row.status),
-            created_at: row.created_at,
-        },
-        role: row.role,
-    }))
 }
 
 pub(crate) async fn list_steps(tx: &mut ControlTx, tenant: TenantId) -> Result<Vec<StepStatus>, DbError> {

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::harness::App;
+use crate::harness::{App, eventually};
 
 #[tokio::test]
 async fn token_header_and_path_must_agree_and_foreign_tenants_do_not_exist() {
@@ -58,6 +58,26 @@ async fn token_header_and_path_must_agree_and_foreign_tenants_do_not_exist() {
     ] {
         ada.client.get(&path).await.expect_problem(404, "tenant_not_found");
     }
+}
+
+#[tokio::test]
+async fn a_token_bound_to_one_tenant_of_mine_does_not_read_another() {
+    let app = App::start().await;
+    let ada = app.founder("acme").await;
+    let second = ada
+        .client
+        .with_header("prefer", "wait=20")
+        .post("/api/v1/tenants", &json!({ "name": "Second" }))
+        .await;
+    let path = format!("/api/v1/tenants/{}", second.expect(201)["id"].as_str().unwrap());
+    ada.client.get(&path).await.expect(200);
+    // A token counts its age in whole seconds, so the first ones after the founding still pass.
+    eventually("a later token is refused", async || {
+        let later = app.enter(&ada.email, ada.tenant).await;
+        let answer = later.client.get(&path).await;
+        (answer.status == 403).then(|| answer.expect_problem(403, "tenant_mismatch"))
+    })
+    .await;
 }
 
 /// Founds a second company for somebody, so that a plain sign-in leaves the tenant open.
