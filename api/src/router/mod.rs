@@ -8,7 +8,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use crate::{
     middleware::{Observer, cors, guard, observe},
     openapi,
-    routes::{auth, docs, service, tenants, users, vm_templates, vms, whoami},
+    routes::{auth, docs, onboarding, service, tenants, users, vm_templates, vms, whoami},
     state::{AppState, RequestLimits},
 };
 
@@ -85,7 +85,7 @@ fn tenants() -> OpenApiRouter<AppState> {
     OpenApiRouter::default()
         .routes(routes!(tenants::list, tenants::create))
         .routes(routes!(tenants::get))
-        .routes(routes!(tenants::onboarding))
+        .routes(routes!(onboarding::get))
 }
 
 /// Members of the active tenant, each call with its permission.

@@ -12,7 +12,7 @@ use bulkhead_kernel::{
     ids::{IdentityId, TenantId},
 };
 use bulkhead_tenancy::TenantSelector;
-use bulkhead_tenants::{Created, Membership, NewTenant, StepStatus, Tenant, TenantError, TenantStatus, service};
+use bulkhead_tenants::{Created, Membership, NewTenant, Tenant, TenantError, TenantStatus, service};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep};
@@ -87,42 +87,6 @@ impl From<Membership> for TenantItem {
     }
 }
 
-/// How far a tenant is built.
-#[derive(Serialize, ToSchema)]
-pub struct Onboarding {
-    /// The tenant's status.
-    #[schema(example = "active")]
-    status: &'static str,
-    /// The steps in their order.
-    steps: Vec<Step>,
-}
-
-/// One step of it.
-#[derive(Serialize, ToSchema)]
-#[schema(example = json!({"name": "schema", "state": "done", "failures": 0, "started_at": "2026-11-20T12:00:00Z",
-    "finished_at": "2026-11-20T12:00:00.040Z"}))]
-pub struct Step {
-    name: String,
-    /// `pending`, `running`, `done` or `failed`.
-    state: &'static str,
-    /// How often it failed so far.
-    failures: i32,
-    started_at: Option<DateTime<Utc>>,
-    finished_at: Option<DateTime<Utc>>,
-}
-
-impl From<StepStatus> for Step {
-    fn from(step: StepStatus) -> Self {
-        Self {
-            name: step.name,
-            state: step.state.as_str(),
-            failures: step.failures,
-            started_at: step.started_at,
-            finished_at: step.finished_at,
-        }
-    }
-}
-
 /// List the tenants the caller may enter
 #[utoipa::path(get, path = "", operation_id = "list_tenants", tag = "tenants",
     responses((status = 200, body = Vec<TenantItem>)), extensions(("x-permission" = json!(SIGNED_IN))))]
@@ -174,26 +138,9 @@ pub async fn get(
     Ok(Json(membership.into()))
 }
 
-/// Watch a tenant being built
-#[utoipa::path(get, path = "/{id}/onboarding", operation_id = "get_onboarding", tag = "tenants",
-    params(("id" = String, Path, description = "The tenant")), responses((status = 200, body = Onboarding)),
-    extensions(("x-permission" = json!(SIGNED_IN)), ("x-problem-codes" = json!(codes(&[Code::TenantNotFound])))))]
-pub async fn onboarding(
-    State(state): State<AppState>,
-    signed_in: SignedIn,
-    PathId(id): PathId<TenantId>,
-) -> Result<Json<Onboarding>, Problem> {
-    let (membership, steps) = service::onboarding(state.db(), signed_in.principal.identity, id).await?;
-    check_same_tenant(&signed_in, &membership.tenant)?;
-    Ok(Json(Onboarding {
-        status: membership.tenant.status.as_str(),
-        steps: steps.into_iter().map(Step::from).collect(),
-    }))
-}
-
 /// The tenant of the path must not be another than that of the token or the header. A founder may go on with an older
 /// token: when it was made nobody could have bound it to the new tenant.
-fn check_same_tenant(signed_in: &SignedIn, tenant: &Tenant) -> Result<(), Problem> {
+pub(super) fn check_same_tenant(signed_in: &SignedIn, tenant: &Tenant) -> Result<(), Problem> {
     let is_bound_elsewhere = signed_in.bound.is_some_and(|bound| bound != tenant.id);
     let is_named_elsewhere = match &signed_in.named {
         Some(TenantSelector::Id(named)) => *named != tenant.id,

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::harness::{App, PASSWORD, eventually};
+use crate::harness::{App, Options, PASSWORD, eventually};
 
 #[tokio::test]
 async fn a_company_signs_up_and_its_first_machine_runs() {
@@ -142,4 +142,34 @@ async fn signing_out_ends_the_session_within_a_second() {
         )
         .await;
     assert_eq!(answer.expect(200)["token_type"], "bearer");
+}
+
+#[tokio::test]
+async fn onboarding_can_be_watched_and_taken_up_again() {
+    let mut app = App::with(Options {
+        without_worker: true,
+        ..Options::default()
+    })
+    .await;
+    let pair = app.register("ada@example.com").await;
+    let client = app.client.with_token(pair["access_token"].as_str().unwrap());
+    let created = client
+        .post("/api/v1/tenants", &json!({ "name": "Acme" }))
+        .await
+        .expect(202);
+    let path = format!("/api/v1/tenants/{}/onboarding", created["id"].as_str().unwrap());
+    let watching = client.with_header("accept", "text/event-stream");
+    let (stream, worker) = tokio::join!(watching.get(&path), app.start_worker());
+    app.worker = Some(worker);
+    assert_eq!(stream.headers["content-type"], "text/event-stream");
+    let told = |text: &str| text.matches("event: step").count();
+    assert_eq!(told(&stream.text), 7, "{}", stream.text);
+    assert!(
+        stream.text.trim_end().ends_with("event: status\ndata: active"),
+        "{}",
+        stream.text
+    );
+    let again = watching.with_header("last-event-id", "5").get(&path).await;
+    assert_eq!(told(&again.text), 2, "{}", again.text);
+    assert!(again.text.starts_with("id: 6\n"), "{}", again.text);
 }
