@@ -1,7 +1,7 @@
 # Every target is one script or one cargo command; `make help` lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: help dev dev-up dev-down dev-reset demo test bench house prepare prepare-check fmt fmt-check lint openapi openapi-check deny ci
+.PHONY: help dev dev-up dev-down dev-reset demo test bench bench-short house prepare prepare-check fmt fmt-check lint openapi openapi-check deny ci
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' Makefile | expand -t 22
@@ -38,6 +38,9 @@ fmt-check: ## is the code formatted?
 
 lint: ## clippy with warnings denied, shellcheck
 	@scripts/lint
+
+bench-short: ## only whether the bench runs, without a release build
+	@BENCH_SHORT=1 scripts/bench
 
 prepare: ## rebuild the query cache .sqlx
 	@scripts/prepare

@@ -67,6 +67,9 @@ pub(crate) struct Options {
     /// One short round that only shows that everything runs.
     #[arg(long)]
     short: bool,
+    /// How many rounds a full run has.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u8).range(1..))]
+    rounds: u8,
     /// The folder with bulkhead-api and bulkhead-worker.
     #[arg(long)]
     bin_dir: PathBuf,

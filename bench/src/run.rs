@@ -48,7 +48,7 @@ impl Plan {
             }
         } else {
             Self {
-                rounds: 5,
+                rounds: options.rounds.into(),
                 window: seconds(3),
                 warm_up: seconds((options.tenants as u64 / 50).clamp(3, 20)),
                 sequential: 50,
