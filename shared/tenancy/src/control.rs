@@ -17,7 +17,7 @@ impl ControlTx {
             "BEGIN; SET LOCAL search_path = ''; SET LOCAL statement_timeout = {statement_ms}; \
              SET LOCAL lock_timeout = 2000; SET LOCAL idle_in_transaction_session_timeout = 10000"
         );
-        slots.begin(0, &message).await.map(Self)
+        slots.begin(None, &message).await.map(Self)
     }
 
     /// The connection inside this transaction.

@@ -85,7 +85,7 @@ impl Db {
     async fn read_in(&self, tenant: &TenantRef, message: &Message) -> Result<Vec<Vec<PgRow>>, DbError> {
         let sql = format!("{};{}", enter_statement(tenant, self.0.statement_ms), message.as_str());
         loop {
-            let mut lease = self.0.tenant.acquire(affinity(tenant.id)).await?;
+            let mut lease = self.0.tenant.acquire(Some(affinity(tenant.id))).await?;
             match fetch(&mut lease, sql.clone()).await {
                 Err(_) if lease.is_worth_another_try() => {}
                 result => return result,
@@ -114,7 +114,7 @@ impl Db {
     /// How long the database takes to answer.
     pub async fn ping(&self) -> Result<Duration, DbError> {
         let started = Instant::now();
-        let mut lease = self.0.control.acquire(0).await?;
+        let mut lease = self.0.control.acquire(None).await?;
         let answered = timeout(self.0.acquire_timeout, lease.conn().ping()).await;
         let answered = answered.unwrap_or(Err(sqlx::Error::PoolTimedOut));
         answered.map_err(|error| lease.classify(error))?;

@@ -15,7 +15,7 @@ impl OwnerTx {
     pub(crate) async fn begin(slots: &Slots) -> Result<Self, DbError> {
         const MESSAGE: &str = "BEGIN; SET LOCAL search_path = ''; SET LOCAL statement_timeout = 60000; \
                                SET LOCAL lock_timeout = 10000; SET LOCAL idle_in_transaction_session_timeout = 60000";
-        slots.begin(0, MESSAGE).await.map(Self)
+        slots.begin(None, MESSAGE).await.map(Self)
     }
 
     /// The connection inside this transaction.

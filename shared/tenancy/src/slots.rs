@@ -1,7 +1,8 @@
 //! A bounded set of connections that never hands on an open transaction.
 //!
-//! Each caller with the same key prefers the same connection, so that a server process loads the catalog of few tenants;
-//! when that one is busy any free one serves. A lease is marked before the first message of a transaction leaves.
+//! Callers with the same key wait a moment for the same connection, so that a server process loads the catalog of few
+//! tenants and finds it in its caches; when that one stays busy any free one serves. A lease is marked before the first
+//! message of a transaction leaves.
 //! Whatever becomes of the future that opened it, a marked connection is rolled back and reset before anybody else gets
 //! it: by the commit, or by a task of its own when the lease is dropped. So a client that hangs up poisons nothing.
 
@@ -29,6 +30,10 @@ const RESET: &str = "RESET ALL; RESET ROLE; SELECT pg_advisory_unlock_all(); UNL
 /// How long a rollback may take before the connection is thrown away instead.
 const ROLLBACK_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// How long a caller waits for the connection that knows its tenant before it takes any. A few requests pass in that
+/// time; behind a long transaction nobody waits for longer.
+const PATIENCE: Duration = Duration::from_millis(20);
+
 /// What a place in the set holds.
 enum Slot {
     Empty,
@@ -43,6 +48,8 @@ pub(crate) struct Slots {
     acquire_secs: Histogram,
     options: PgConnectOptions,
     places: Arc<[Mutex<Slot>]>,
+    /// One permit for each place: who holds it finds the place free, unless somebody impatient has taken it.
+    lanes: Box<[Arc<Semaphore>]>,
     permits: Arc<Semaphore>,
     acquire_timeout: Duration,
 }
@@ -55,6 +62,7 @@ impl Slots {
             acquire_secs: telemetry::db_acquire(pool),
             options: options.application_name("bulkhead").disable_statement_logging(),
             places: (0..size).map(|_| Mutex::new(Slot::Empty)).collect(),
+            lanes: (0..size).map(|_| Arc::new(Semaphore::new(1))).collect(),
             permits: Arc::new(Semaphore::new(size)),
             acquire_timeout,
         }
@@ -62,11 +70,13 @@ impl Slots {
 
     /// A connection, by preference the one that `key` used before. Fails when none is free, or none can be made, within
     /// the acquire timeout.
-    pub(crate) async fn acquire(&self, key: u64) -> Result<Lease, DbError> {
+    pub(crate) async fn acquire(&self, key: Option<u64>) -> Result<Lease, DbError> {
         let asked = Instant::now();
         let acquired = timeout(self.acquire_timeout, async {
+            let first = self.place_of(key);
+            let lane = self.lane(first).await;
             let permit = self.permit().await?;
-            let (berth, parked) = self.free_slot(key, permit).await;
+            let (berth, parked) = self.free_slot(first.unwrap_or(0), (permit, lane)).await;
             let is_fresh = parked.is_none();
             let connection = match parked {
                 Some(connection) => connection,
@@ -87,6 +97,19 @@ impl Slots {
         acquired
     }
 
+    fn place_of(&self, key: Option<u64>) -> Option<usize> {
+        key.and_then(|key| usize::try_from(key % self.places.len() as u64).ok())
+    }
+
+    async fn lane(&self, place: Option<usize>) -> Option<OwnedSemaphorePermit> {
+        let lane = &self.lanes[place?];
+        if let Ok(permit) = Arc::clone(lane).try_acquire_owned() {
+            return Some(permit);
+        }
+        let _waiting = Counted::one(self.waiters.clone());
+        timeout(PATIENCE, Arc::clone(lane).acquire_owned()).await.ok()?.ok()
+    }
+
     async fn permit(&self) -> Result<OwnedSemaphorePermit, DbError> {
         if let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() {
             return Ok(permit);
@@ -97,7 +120,7 @@ impl Slots {
     }
 
     /// A connection on which `message`, beginning with `BEGIN`, has opened a transaction.
-    pub(crate) async fn begin(&self, key: u64, message: &str) -> Result<Lease, DbError> {
+    pub(crate) async fn begin(&self, key: Option<u64>, message: &str) -> Result<Lease, DbError> {
         loop {
             let mut lease = self.acquire(key).await?;
             lease.is_marked = true;
@@ -115,9 +138,8 @@ impl Slots {
     }
 
     /// A permit is held, so one slot is free; should it move under our eyes, we look again.
-    async fn free_slot(&self, key: u64, permit: OwnedSemaphorePermit) -> (Berth, Option<PgConnection>) {
+    async fn free_slot(&self, first: usize, permits: Permits) -> (Berth, Option<PgConnection>) {
         let count = self.places.len();
-        let first = usize::try_from(key % count as u64).unwrap_or_default();
         loop {
             for index in (first..count).chain(0..first) {
                 let mut slot = lock(&self.places[index]);
@@ -131,7 +153,7 @@ impl Slots {
                     places: Arc::clone(&self.places),
                     index,
                     _in_use: Counted::one(self.in_use.clone()),
-                    _permit: permit,
+                    _permits: permits,
                 };
                 return (berth, parked);
             }
@@ -160,12 +182,15 @@ impl Drop for Counted {
     }
 }
 
+/// One of the set, and the lane where there is one.
+type Permits = (OwnedSemaphorePermit, Option<OwnedSemaphorePermit>);
+
 /// The place a leased connection goes back to; left empty when it does not come back.
 struct Berth {
     places: Arc<[Mutex<Slot>]>,
     index: usize,
     _in_use: Counted,
-    _permit: OwnedSemaphorePermit,
+    _permits: Permits,
 }
 
 impl Berth {

@@ -18,7 +18,7 @@ pub struct TenantTx {
 impl TenantTx {
     pub(crate) async fn begin(slots: &Slots, tenant: &TenantRef, statement_ms: u64) -> Result<Self, DbError> {
         let message = format!("BEGIN; {}", enter_statement(tenant, statement_ms));
-        let lease = slots.begin(affinity(tenant.id), &message).await?;
+        let lease = slots.begin(Some(affinity(tenant.id)), &message).await?;
         Ok(Self {
             lease,
             tenant: tenant.id,

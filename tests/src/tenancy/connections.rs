@@ -146,3 +146,35 @@ async fn connections_that_died_while_idle_are_replaced_unseen() {
         assert_honest(&db, tenant).await;
     }
 }
+
+/// The server process that answers this tenant.
+async fn backend_of(db: &Db, tenant: TenantId) -> i32 {
+    let rows = db
+        .read(tenant, &Message::new().sql("SELECT pg_backend_pid()"))
+        .await
+        .unwrap();
+    rows[0][0].get(0)
+}
+
+#[tokio::test]
+async fn a_tenant_keeps_to_its_connection_and_a_hot_one_spills() {
+    let test = TestDb::new().await;
+    let db = test.db(&[("BULKHEAD__DATABASE__TENANT_CONNECTIONS", "2")]);
+    let mut homes = Vec::new();
+    for index in 0..20 {
+        let tenant = test.tenant(&db, &format!("acme-{index}")).await;
+        homes.push((tenant, backend_of(&db, tenant).await));
+    }
+    assert!(
+        homes.iter().any(|(_, home)| *home != homes[0].1),
+        "one connection serves them all"
+    );
+    for (tenant, home) in homes.iter().cycle().take(80) {
+        assert_eq!(backend_of(&db, *tenant).await, *home);
+    }
+
+    let (hot, home) = homes[0];
+    let held = db.tenant(hot).await.unwrap();
+    assert_ne!(backend_of(&db, hot).await, home);
+    held.commit().await.unwrap();
+}
