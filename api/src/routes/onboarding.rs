@@ -77,7 +77,7 @@ impl From<StepStatus> for Step {
 /// `status` when the tenant is no longer pending. `Last-Event-ID` takes a stream up where another one ended.
 #[utoipa::path(get, path = "/{id}/onboarding", operation_id = "get_onboarding", tag = "tenants",
     params(("id" = String, Path, description = "The tenant")),
-    responses((status = 200, content((Onboarding = "application/json"), (String = "text/event-stream")))),
+    responses((status = 200, content((Onboarding = "application/json"), (String = "text/event-stream", example = json!("id: 1\nevent: step\ndata: {\"name\":\"role\",\"state\":\"done\"}\n\n"))))),
     extensions(("x-permission" = json!(SIGNED_IN)), ("x-problem-codes" = json!(codes(&[Code::TenantNotFound])))))]
 pub async fn get(
     State(state): State<AppState>,
