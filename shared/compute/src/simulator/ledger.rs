@@ -7,6 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use bulkhead_kernel::clock::Clock;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
@@ -121,9 +122,11 @@ pub(super) struct Session {
 }
 
 impl Session {
-    pub(super) fn open(folder: &Path, identity: &str, now: DateTime<Utc>) -> Result<Self, DriverError> {
+    /// Waits for the lock and then looks at the clock: whoever waited comes after what it waited for.
+    pub(super) fn open(folder: &Path, identity: &str, clock: &Clock) -> Result<Self, DriverError> {
         check(identity)?;
         let (file, machine) = open_locked(folder, identity).map_err(|error| io_failed("open", &error))?;
+        let now = clock.now();
         Ok(Self { file, machine, now })
     }
 

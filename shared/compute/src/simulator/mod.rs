@@ -95,7 +95,7 @@ impl Simulator {
 
     /// Makes something happen that nobody asked for, such as a guest that powers itself off.
     pub fn intervene(&self, identity: &Identity, effect: Effect) -> Result<(), DriverError> {
-        let mut session = Session::open(&self.folder, identity.as_str(), self.clock.now())?;
+        let mut session = Session::open(&self.folder, identity.as_str(), &self.clock)?;
         let epoch = session.machine.epoch;
         session.record(epoch, effect)
     }
@@ -144,7 +144,7 @@ impl Simulator {
     ) -> Call<'a, T> {
         let fence = *fence;
         self.call(method, fence.identity().as_str().to_owned(), move |this, identity| {
-            let session = Session::open(&this.folder, &identity, this.clock.now())?;
+            let session = Session::open(&this.folder, &identity, &this.clock)?;
             let mut fenced = Fenced::new(session, fence);
             fenced.admit(this.options.is_lax)?;
             work(&this, &mut fenced)
