@@ -6,6 +6,11 @@ use std::{
 };
 
 use clap::Parser as _;
+use mimalloc::MiMalloc;
+
+/// Requests make and free many small things, on every thread at once.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 #[tokio::main]
 async fn main() -> ExitCode {

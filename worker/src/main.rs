@@ -12,6 +12,11 @@ use bulkhead_worker::{
     serve, signals,
 };
 use clap::Parser;
+use mimalloc::MiMalloc;
+
+/// Requests make and free many small things, on every thread at once.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 #[tokio::main]
 async fn main() -> ExitCode {

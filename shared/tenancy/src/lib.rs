@@ -26,7 +26,7 @@ mod tenant;
 pub use control::ControlTx;
 pub use db::Db;
 pub use error::DbError;
-pub use message::Message;
+pub use message::{Message, from_epoch};
 pub use meter::DbMeter;
 pub use owner::OwnerTx;
 pub use registry::{TenantRef, TenantSelector};

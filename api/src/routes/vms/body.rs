@@ -3,7 +3,7 @@
 use bulkhead_compute::{
     events::Event,
     operations::Operation,
-    vms::{Accepted, NewVm, Status, Vm, VmDetail, VmFault},
+    vms::{Accepted, NewVm, Status, VmDetail, VmFault, VmSummary},
 };
 use bulkhead_kernel::fault::Violation;
 use chrono::{DateTime, Utc};
@@ -103,11 +103,11 @@ pub struct VmItem {
     template_name: Option<String>,
 }
 
-impl From<Vm> for VmItem {
-    fn from(vm: Vm) -> Self {
+impl From<VmSummary> for VmItem {
+    fn from(vm: VmSummary) -> Self {
         Self {
             id: vm.id.to_string(),
-            status: vm.status().as_str(),
+            status: vm.status.as_str(),
             name: vm.name,
             cpu: vm.cpu,
             memory_gb: vm.memory_gb,
@@ -142,7 +142,7 @@ impl From<VmDetail> for VmBody {
             fault: detail.vm.fault.map(VmFault::as_str),
             updated_at: detail.vm.updated_at,
             operation: detail.operation.map(OperationBody::from),
-            vm: detail.vm.into(),
+            vm: VmSummary::from(detail.vm).into(),
         }
     }
 }
@@ -190,7 +190,7 @@ impl From<Accepted> for AcceptedVm {
     fn from(accepted: Accepted) -> Self {
         Self {
             operation: accepted.operation.to_string(),
-            vm: accepted.vm.into(),
+            vm: VmSummary::from(accepted.vm).into(),
         }
     }
 }

@@ -18,7 +18,7 @@ mod store;
 
 pub use error::VmError;
 pub use jobs::ReconcileVm;
-pub use model::{NAME_CHARS, NewVm, Size, Vm, VmDetail, VmQuery};
+pub use model::{NAME_CHARS, NewVm, Size, Vm, VmDetail, VmQuery, VmSummary};
 pub(crate) use phase::words;
 pub use phase::{Desired, Metering, Mover, Phase, Status, TRANSITIONS, Transition, UnknownWord, VmFault};
 pub use service::{Accepted, Deletion};

@@ -58,6 +58,45 @@ impl Vm {
     }
 }
 
+/// A VM as a list shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VmSummary {
+    /// As in [`Vm`], and so are the others.
+    pub id: VmId,
+    /// Its name.
+    pub name: String,
+    /// What the list shows.
+    pub status: Status,
+    /// Virtual processors.
+    pub cpu: i32,
+    /// Memory.
+    pub memory_gb: i32,
+    /// Size of the first disk.
+    pub disk_gb: i32,
+    /// Where it can be reached, once known.
+    pub ip_address: Option<String>,
+    /// What it was made from.
+    pub template_name: Option<String>,
+    /// When it was asked for.
+    pub created_at: DateTime<Utc>,
+}
+
+impl From<Vm> for VmSummary {
+    fn from(vm: Vm) -> Self {
+        Self {
+            id: vm.id,
+            status: vm.status(),
+            name: vm.name,
+            cpu: vm.cpu,
+            memory_gb: vm.memory_gb,
+            disk_gb: vm.disk_gb,
+            ip_address: vm.ip_address,
+            template_name: vm.template_name,
+            created_at: vm.created_at,
+        }
+    }
+}
+
 /// A VM and the operation that is under way or waits, if any.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VmDetail {

@@ -9,7 +9,8 @@ use bulkhead_tenancy::{Db, TenantTx};
 use chrono::{DateTime, Utc};
 
 use super::{
-    Desired, NewVm, Phase, ReconcileVm, Status, Vm, VmDetail, VmError, VmQuery, idempotency::Key, model::ValidVm, store,
+    Desired, NewVm, Phase, ReconcileVm, Status, Vm, VmDetail, VmError, VmQuery, VmSummary, idempotency::Key,
+    model::ValidVm, store,
 };
 use crate::{
     events::{self, Event, Level, NewEvent},
@@ -125,7 +126,7 @@ async fn name_taken(scope: &Scope, db: &Db, name: &str) -> Result<VmError, VmErr
 
 /// The VMs that are not deleted, the newest first.
 #[tracing::instrument(name = "vms.list", skip_all)]
-pub async fn list(scope: &Scope, db: &Db, query: &VmQuery) -> Result<Page<Vm>, VmError> {
+pub async fn list(scope: &Scope, db: &Db, query: &VmQuery) -> Result<Page<VmSummary>, VmError> {
     scope.require(Permission::VmRead)?;
     let search = query.search()?;
     let (items, total) = if search.is_none() && query.status.is_none() {

@@ -4,22 +4,22 @@ use bulkhead_kernel::{
     ids::{TenantId, VmId},
     page::PageRequest,
 };
-use bulkhead_tenancy::{Db, DbError, Message, TenantTx};
+use bulkhead_tenancy::{Db, DbError, Message, TenantTx, from_epoch};
 use chrono::{DateTime, Utc};
 use sqlx::{Row as _, postgres::PgRow};
 use uuid::Uuid;
 
-use super::{Desired, Status, Vm, VmError};
+use super::{Desired, Status, Vm, VmError, VmSummary};
 use crate::{driver::Identity, templates::Template};
 
 /// The page and the number of all live VMs, the newest first: one message, one round trip. Its checked twin is
 /// [`list_matching`] without a condition.
-pub(super) async fn list(db: &Db, tenant: TenantId, page: PageRequest) -> Result<(Vec<Vm>, i64), VmError> {
+pub(super) async fn list(db: &Db, tenant: TenantId, page: PageRequest) -> Result<(Vec<VmSummary>, i64), VmError> {
     let message = Message::new()
         .sql("SELECT count(*) FROM vms WHERE phase <> 'DELETED'")
         .then()
-        .sql("SELECT id, name, phase, last_stable, fault, cpu, memory_gb, disk_gb, ip_address, template_name, ")
-        .sql("version, created_at, updated_at FROM vms WHERE phase <> 'DELETED' ")
+        .sql("SELECT id, name, phase, last_stable, cpu, memory_gb, disk_gb, ip_address, template_name, ")
+        .sql("date_part('epoch', created_at) FROM vms WHERE phase <> 'DELETED' ")
         .sql("ORDER BY created_at DESC, id DESC LIMIT ")
         .int(i64::from(page.limit()))
         .sql(" OFFSET ")
@@ -30,28 +30,22 @@ pub(super) async fn list(db: &Db, tenant: TenantId, page: PageRequest) -> Result
         total = row.try_get(0)?;
     }
     let rows = results.get(1).map(Vec::as_slice).unwrap_or_default();
-    let vms = rows
-        .iter()
-        .map(|row| decode(row)?.try_into())
-        .collect::<Result<_, VmError>>()?;
-    Ok((vms, total))
+    let vms = rows.iter().map(|row| decode(row)?.try_into());
+    Ok((vms.collect::<Result<_, VmError>>()?, total))
 }
 
-fn decode(row: &PgRow) -> Result<Row, sqlx::Error> {
-    Ok(Row {
+fn decode(row: &PgRow) -> Result<SummaryRow, sqlx::Error> {
+    Ok(SummaryRow {
         id: row.try_get(0)?,
         name: row.try_get(1)?,
         phase: row.try_get(2)?,
         last_stable: row.try_get(3)?,
-        fault: row.try_get(4)?,
-        cpu: row.try_get(5)?,
-        memory_gb: row.try_get(6)?,
-        disk_gb: row.try_get(7)?,
-        ip_address: row.try_get(8)?,
-        template_name: row.try_get(9)?,
-        version: row.try_get(10)?,
-        created_at: row.try_get(11)?,
-        updated_at: row.try_get(12)?,
+        cpu: row.try_get(4)?,
+        memory_gb: row.try_get(5)?,
+        disk_gb: row.try_get(6)?,
+        ip_address: row.try_get(7)?,
+        template_name: row.try_get(8)?,
+        created_at: from_epoch(row, 9)?,
     })
 }
 
@@ -61,7 +55,7 @@ pub(super) async fn list_matching(
     page: PageRequest,
     search: Option<&str>,
     status: Option<Status>,
-) -> Result<(Vec<Vm>, i64), VmError> {
+) -> Result<(Vec<VmSummary>, i64), VmError> {
     let status = status.map(Status::as_str);
     let total = sqlx::query_scalar!(
         r#"
@@ -77,10 +71,9 @@ pub(super) async fn list_matching(
     .fetch_one(tx.conn())
     .await?;
     let rows = sqlx::query_as!(
-        Row,
+        SummaryRow,
         r#"
-        SELECT id, name, phase, last_stable, fault, cpu, memory_gb, disk_gb, ip_address, template_name, version,
-               created_at, updated_at
+        SELECT id, name, phase, last_stable, cpu, memory_gb, disk_gb, ip_address, template_name, created_at
         FROM vms
         WHERE phase <> 'DELETED'
           AND ($3::text IS NULL OR position(lower($3) IN lower(name)) > 0)
@@ -95,7 +88,7 @@ pub(super) async fn list_matching(
     )
     .fetch_all(tx.conn())
     .await?;
-    let vms = rows.into_iter().map(Vm::try_from).collect::<Result<_, _>>()?;
+    let vms = rows.into_iter().map(VmSummary::try_from).collect::<Result<_, _>>()?;
     Ok((vms, total))
 }
 
@@ -290,6 +283,37 @@ struct Row {
     version: i64,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
+}
+
+struct SummaryRow {
+    id: Uuid,
+    name: String,
+    phase: String,
+    last_stable: String,
+    cpu: i32,
+    memory_gb: i32,
+    disk_gb: i32,
+    ip_address: Option<String>,
+    template_name: Option<String>,
+    created_at: DateTime<Utc>,
+}
+
+impl TryFrom<SummaryRow> for VmSummary {
+    type Error = VmError;
+
+    fn try_from(row: SummaryRow) -> Result<Self, VmError> {
+        Ok(Self {
+            id: row.id.into(),
+            name: row.name,
+            status: Status::of(row.phase.parse()?, row.last_stable.parse()?),
+            cpu: row.cpu,
+            memory_gb: row.memory_gb,
+            disk_gb: row.disk_gb,
+            ip_address: row.ip_address,
+            template_name: row.template_name,
+            created_at: row.created_at,
+        })
+    }
 }
 
 impl TryFrom<Row> for Vm {

@@ -1,6 +1,6 @@
 //! `[telemetry]`: logs and traces.
 
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
 
 use super::reader::SectionReader;
 
@@ -18,7 +18,7 @@ pub enum LogFormat {
 #[derive(Debug, Clone)]
 pub struct Telemetry {
     /// A level, or a list of levels per module.
-    pub log_level: String,
+    pub log_level: Targets,
     /// How events are written.
     pub log_format: LogFormat,
     /// Base URL of the collector, without a slash at its end; None means no traces.
@@ -41,10 +41,12 @@ impl Telemetry {
 }
 
 /// The filter takes a misspelt level for the name of a module, so levels that stand alone are checked here.
-fn log_level(section: &mut SectionReader<'_, '_>) -> String {
+fn log_level(section: &mut SectionReader<'_, '_>) -> Targets {
     let text = section.text("log_level");
-    let is_level = |directive: &str| directive.contains(['=', '[']) || LEVELS.contains(&directive);
-    if !text.split(',').map(str::trim).all(is_level) || EnvFilter::try_new(&text).is_err() {
+    let is_level = |directive: &str| directive.contains('=') || LEVELS.contains(&directive);
+    let filter = text.parse().ok();
+    let filter = filter.filter(|_| text.split(',').map(str::trim).all(is_level));
+    filter.unwrap_or_else(|| {
         section.refuse(
             "log_level",
             format!(
@@ -52,6 +54,6 @@ fn log_level(section: &mut SectionReader<'_, '_>) -> String {
                 LEVELS.join(", ")
             ),
         );
-    }
-    text
+        Targets::new()
+    })
 }

@@ -3,7 +3,7 @@
 use opentelemetry_sdk::trace::SdkTracer;
 use tracing::{Dispatch, Subscriber, level_filters::LevelFilter};
 use tracing_subscriber::{
-    EnvFilter, Layer, Registry,
+    Layer, Registry,
     fmt::{self, MakeWriter},
     layer::SubscriberExt as _,
     registry::LookupSpan,
@@ -16,7 +16,7 @@ pub(super) fn dispatch<W>(settings: &Telemetry, writer: W, tracer: Option<SdkTra
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
-    let filter = EnvFilter::new(&settings.log_level);
+    let filter = settings.log_level.clone();
     let Some(tracer) = tracer else {
         let log = format(settings.log_format, writer);
         return Dispatch::new(Registry::default().with(filter).with(log));
