@@ -135,8 +135,8 @@ mod tests {
 
     fn recording() -> Recording {
         let said = [
-            "SELECT control.enter_tenant('tenant-1'::uuid, 2, 5000);SELECT 'a;b', 'identity-1'",
-            "SELECT control.enter_tenant('tenant-1'::uuid, 2, 5000);SELECT 2",
+            "SELECT control.enter_tenant('tenant-1'::uuid, 2, 5000, 1, 2, false);SELECT 'a;b', 'identity-1'",
+            "SELECT control.enter_tenant('tenant-1'::uuid, 2, 5000, 1, 2, false);SELECT 2",
         ];
         Recording::of(&said.map(|sql| Recorded::Simple(sql.into())), &persona(1)).unwrap()
     }
@@ -150,7 +150,7 @@ mod tests {
     #[test]
     fn each_script_carries_the_ids_of_its_tenant() {
         let scripts = recording().scripts(Shape::Naive, &[persona(2)]);
-        let enter = "SELECT control.enter_tenant('tenant-2'::uuid, 2, 5000)";
+        let enter = "SELECT control.enter_tenant('tenant-2'::uuid, 2, 5000, 1, 2, false)";
         assert_eq!(
             scripts,
             [format!(

@@ -24,4 +24,4 @@ pub use path::PathId;
 pub use prefer::Wait;
 pub use query::Query;
 pub use requested::Requested;
-pub use scope::{FreshlyScoped, Scoped, SignedIn};
+pub use scope::{FreshlyScoped, Operator, Scoped, SignedIn};

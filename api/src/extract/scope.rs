@@ -1,7 +1,7 @@
 //! Who asks, and in which tenant. These extractors are the only way from a request to a [`Scope`].
 
 use axum::{extract::FromRequestParts, http::request::Parts};
-use bulkhead_iam::{Principal, Scope, members, sessions, tokens::Claims};
+use bulkhead_iam::{Principal, Scope, identities, members, sessions, tokens::Claims};
 use bulkhead_kernel::{fault::Code, ids::TenantId, origin::Origin};
 use bulkhead_tenancy::{DbError, TenantRef, TenantSelector};
 use chrono::{DateTime, Utc};
@@ -23,6 +23,10 @@ pub struct SignedIn {
     /// Where the request comes from.
     pub origin: Origin,
 }
+
+/// Somebody signed in who runs the platform, read in this very moment.
+#[derive(Debug)]
+pub struct Operator(pub SignedIn);
 
 /// A member in a tenant. What they may do was read at most a second ago.
 #[derive(Debug)]
@@ -48,6 +52,16 @@ impl FromRequestParts<AppState> for SignedIn {
             named: named.filter(|_| claims.tenant.is_none()),
             origin: record.origin(),
         })
+    }
+}
+
+impl FromRequestParts<AppState> for Operator {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Problem> {
+        let caller = SignedIn::from_request_parts(parts, state).await?;
+        identities::service::require_operator(state.iam(), caller.principal.identity).await?;
+        Ok(Self(caller))
     }
 }
 

@@ -25,6 +25,9 @@ pub const PUBLIC: &str = "public";
 /// `x-permission` of an operation that needs an access token and no tenant.
 pub const SIGNED_IN: &str = "signed in";
 
+/// `x-permission` of an operation for those who run the platform, whatever tenants they belong to.
+pub const OPERATOR: &str = "operator";
+
 /// `x-permission` of an operation that any member of the tenant may call.
 pub const MEMBER: &str = "member";
 
@@ -136,7 +139,7 @@ fn describe_answers(operation: &mut Value) {
 }
 
 fn needs_tenant(permission: &str) -> bool {
-    permission != PUBLIC && permission != SIGNED_IN
+    ![PUBLIC, SIGNED_IN, OPERATOR].contains(&permission)
 }
 
 /// All codes of an operation, in the order of the table.
@@ -161,6 +164,9 @@ fn problem_codes(operation: &Value, permission: &str) -> Vec<Code> {
             Code::SessionEnded,
         ]);
         add(&[Code::DatabaseUnavailable, Code::TenantMalformed, Code::TenantMismatch]);
+    }
+    if permission == OPERATOR {
+        add(&[Code::Forbidden]);
     }
     if needs_tenant(permission) {
         add(&[Code::TenantRequired, Code::TenantNotFound, Code::TenantNotActive]);

@@ -7,6 +7,7 @@
 use std::{
     collections::HashSet,
     sync::{Arc, LazyLock},
+    time::Instant,
 };
 
 use argon2::{
@@ -17,6 +18,7 @@ use bulkhead_kernel::{
     config,
     fault::{Code, Fault},
     secret::Secret,
+    telemetry::metrics,
 };
 use rand::{RngCore, rngs::OsRng};
 use tokio::{
@@ -144,13 +146,16 @@ impl Passwords {
         T: Send + 'static,
         F: FnOnce() -> Result<T, PasswordError> + Send + 'static,
     {
+        let asked = Instant::now();
         let permit = self.queue().await?;
         let done = task::spawn_blocking(move || {
             let result = work();
             drop(permit);
             result
         });
-        done.await.map_err(PasswordError::Gone)?
+        let done = done.await.map_err(PasswordError::Gone)?;
+        metrics::auth_password().record(asked.elapsed());
+        done
     }
 
     /// The permit goes with the work, not with the caller: a client that hangs up does not let another check start

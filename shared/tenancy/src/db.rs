@@ -14,7 +14,7 @@ use crate::{
     ControlTx, DbError, Message, OwnerTx, TenantRef, TenantSelector, TenantTx,
     registry::{self, Registry},
     slots::{Lease, Slots},
-    tenant::{affinity, enter_statement},
+    tenant::{Access, Entry, affinity, enter_statement},
 };
 
 /// The way to all data; cheap to clone. Connections are made when first needed.
@@ -57,20 +57,37 @@ impl Db {
         OwnerTx::begin(&self.0.owner).await
     }
 
-    /// A transaction inside the tenant; refused unless the tenant is active.
+    /// A transaction inside the tenant; refused unless the tenant is active, and read-only where it is suspended so.
     pub async fn tenant(&self, tenant: TenantId) -> Result<TenantTx, DbError> {
+        self.enter(tenant, Access::Member).await
+    }
+
+    /// A transaction inside the tenant for the platform's own work, which goes on while the tenant is suspended or on its
+    /// way out. Nothing that a member asks for may use it.
+    pub async fn tenant_for_platform(&self, tenant: TenantId) -> Result<TenantTx, DbError> {
+        self.enter(tenant, Access::Platform).await
+    }
+
+    async fn enter(&self, tenant: TenantId, access: Access) -> Result<TenantTx, DbError> {
         let known = self.resolve(&TenantSelector::Id(tenant)).await?;
-        match TenantTx::begin(&self.0.tenant, &known, self.0.statement_ms).await {
+        match TenantTx::begin(&self.0.tenant, &known, self.entry(access)).await {
             Err(DbError::StaleEpoch) => {
                 let current = self.resolve_anew(tenant).await?;
-                TenantTx::begin(&self.0.tenant, &current, self.0.statement_ms).await
+                TenantTx::begin(&self.0.tenant, &current, self.entry(access)).await
             }
             result => result,
         }
     }
 
+    fn entry(&self, access: Access) -> Entry {
+        Entry {
+            access,
+            statement_ms: self.0.statement_ms,
+        }
+    }
+
     /// Runs a message inside the tenant, as one implicit transaction and in one round trip. Gives the rows of each of
-    /// its statements; refused unless the tenant is active.
+    /// its statements; refused unless the tenant is active or suspended to read-only.
     pub async fn read(&self, tenant: TenantId, message: &Message) -> Result<Vec<Vec<PgRow>>, DbError> {
         let known = self.resolve(&TenantSelector::Id(tenant)).await?;
         match self.read_in(&known, message).await {
@@ -83,7 +100,11 @@ impl Db {
     }
 
     async fn read_in(&self, tenant: &TenantRef, message: &Message) -> Result<Vec<Vec<PgRow>>, DbError> {
-        let sql = format!("{};{}", enter_statement(tenant, self.0.statement_ms), message.as_str());
+        let sql = format!(
+            "{};{}",
+            enter_statement(tenant, self.entry(Access::Member)),
+            message.as_str()
+        );
         loop {
             let mut lease = self.0.tenant.acquire(Some(affinity(tenant.id))).await?;
             match fetch(&mut lease, sql.clone()).await {

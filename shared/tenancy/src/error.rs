@@ -14,6 +14,12 @@ pub enum DbError {
     /// The tenant is pending, suspended or being deleted.
     #[error("the tenant is not active")]
     TenantNotActive,
+    /// The tenant is suspended to read-only and something was to be written.
+    #[error("the tenant is read-only")]
+    TenantReadOnly,
+    /// The tenant's schema is at a version that this program does not work with.
+    #[error("the tenant's schema has a version that is not served")]
+    VersionNotServed,
     /// The router's placement of the tenant is out of date; [`crate::Db`] looks it up again by itself.
     #[error("the tenant's epoch has moved on")]
     StaleEpoch,
@@ -47,6 +53,8 @@ impl From<sqlx::Error> for DbError {
                 Some("BH404") => Self::TenantNotFound,
                 Some("BH403") => Self::TenantNotActive,
                 Some("BH409") => Self::StaleEpoch,
+                Some("BH426") => Self::VersionNotServed,
+                Some("25006") => Self::TenantReadOnly,
                 Some("BH410") => Self::LeaseLost,
                 // Shutdown, crash, recovery, too many clients, connection failure, statement or lock timeout.
                 Some(code)
@@ -68,6 +76,8 @@ impl Fault for DbError {
         match self {
             Self::TenantNotFound => Code::TenantNotFound,
             Self::TenantNotActive => Code::TenantNotActive,
+            Self::TenantReadOnly => Code::TenantReadOnly,
+            Self::VersionNotServed => Code::TenantVersionNotServed,
             Self::Unavailable(_) | Self::StaleEpoch => Code::DatabaseUnavailable,
             Self::LeaseLost | Self::Failed(_) => Code::Internal,
         }

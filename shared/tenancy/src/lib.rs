@@ -30,6 +30,6 @@ pub use message::{Message, from_epoch};
 pub use meter::DbMeter;
 pub use owner::OwnerTx;
 pub use registry::{TenantRef, TenantSelector};
-pub use schema::{SCHEMA_VERSION, SchemaName};
+pub use schema::{SCHEMA_VERSION, SERVED_VERSIONS, SchemaName};
 pub use slug::{MalformedSlug, Slug};
 pub use tenant::TenantTx;

@@ -1,6 +1,6 @@
 //! A tenant's schema: its name, its role, and the statements that build it.
 
-use std::fmt;
+use std::{fmt, ops::RangeInclusive};
 
 use bulkhead_kernel::ids::TenantId;
 use sqlx::{AssertSqlSafe, Executor};
@@ -12,6 +12,11 @@ const BASELINE: &str = include_str!("../../../migrations/tenant/0001_baseline.sq
 
 /// The version a schema has after [`BASELINE`].
 pub const SCHEMA_VERSION: i64 = 1;
+
+/// The versions of a tenant's schema that this program works with; a tenant outside of them is refused with
+/// [`DbError::VersionNotServed`]. The newest is one that the next release brings: migrations first expand, so that a
+/// release works with the schema before and after its successor's (migrations/README.md).
+pub const SERVED_VERSIONS: RangeInclusive<i64> = 1..=SCHEMA_VERSION + 1;
 
 /// The name of a tenant's schema and of its role: `t_` and the tenant's id, never anything a user typed.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -5,8 +5,25 @@ use sqlx::PgConnection;
 
 use crate::{
     DbError, TenantRef,
+    schema::SERVED_VERSIONS,
     slots::{Lease, Slots},
 };
+
+/// On whose behalf a tenant is entered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// Its members': it must be active, or suspended to read-only, and is read-only then.
+    Member,
+    /// The platform's own work, such as an export or a purge: suspended and deleting tenants are entered as well.
+    Platform,
+}
+
+/// How a tenant is entered.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Entry {
+    pub(crate) access: Access,
+    pub(crate) statement_ms: u64,
+}
 
 /// A transaction that has taken the tenant's own role and sees the tenant's schema alone. There is no other way to a
 /// tenant's data. Dropped without [`TenantTx::commit`] it is rolled back.
@@ -16,8 +33,8 @@ pub struct TenantTx {
 }
 
 impl TenantTx {
-    pub(crate) async fn begin(slots: &Slots, tenant: &TenantRef, statement_ms: u64) -> Result<Self, DbError> {
-        let message = format!("BEGIN; {}", enter_statement(tenant, statement_ms));
+    pub(crate) async fn begin(slots: &Slots, tenant: &TenantRef, entry: Entry) -> Result<Self, DbError> {
+        let message = format!("BEGIN; {}", enter_statement(tenant, entry));
         let lease = slots.begin(Some(affinity(tenant.id)), &message).await?;
         Ok(Self {
             lease,
@@ -43,11 +60,15 @@ impl TenantTx {
 }
 
 /// The call that enters a tenant for the rest of the transaction it runs in.
-pub(crate) fn enter_statement(tenant: &TenantRef, statement_ms: u64) -> String {
+pub(crate) fn enter_statement(tenant: &TenantRef, entry: Entry) -> String {
     format!(
-        "SELECT control.enter_tenant('{}'::uuid, {}, {statement_ms})",
+        "SELECT control.enter_tenant('{}'::uuid, {}, {}, {}, {}, {})",
         tenant.id.uuid(),
         tenant.epoch,
+        entry.statement_ms,
+        SERVED_VERSIONS.start(),
+        SERVED_VERSIONS.end(),
+        entry.access == Access::Platform,
     )
 }
 

@@ -3,7 +3,7 @@
 use bulkhead_kernel::ids::TenantId;
 use serde_json::json;
 
-use super::{App, Client, eventually};
+use super::{App, Client, eventually, run};
 
 /// Every persona's password.
 pub const PASSWORD: &str = "correct horse battery staple";
@@ -25,6 +25,14 @@ impl App {
         self.client.post("/api/v1/auth/register", &person).await.expect(201);
         let credentials = json!({ "email": email, "password": PASSWORD });
         self.client.post("/api/v1/auth/login", &credentials).await.expect(200)
+    }
+
+    /// Somebody who runs the platform, signed in without any tenant.
+    pub async fn operator(&self) -> Client {
+        let pair = self.register("operator@platform.example").await;
+        let promote = "UPDATE control.identities SET is_operator = true WHERE email = 'operator@platform.example'";
+        run(&mut self.db.connect("postgres").await, promote).await;
+        self.client.with_token(pair["access_token"].as_str().unwrap())
     }
 
     /// Registers somebody who founds a company of this name, and waits until it is open.

@@ -40,6 +40,29 @@ async fn metrics_name_routes_and_never_what_callers_made_up() {
     app.client.get("/metrics").await.expect_problem(404, "not_found");
 }
 
+/// The time of an answer is that of its one hashing, with the live parameters (see iam's passwords), for everybody.
+#[tokio::test]
+async fn an_unknown_account_costs_as_many_hashings_as_a_known_one() {
+    let app = App::start().await;
+    app.register("known@example.com").await;
+    let n_hashings = async || {
+        let text = app.internal.get("/metrics").await.text;
+        let line = text
+            .lines()
+            .find(|line| line.starts_with("auth_password_seconds_count"));
+        line.unwrap().rsplit(' ').next().unwrap().parse::<u64>().unwrap()
+    };
+    for email in ["known@example.com", "unknown@example.com", "no address"] {
+        let before = n_hashings().await;
+        let attempt = json!({ "email": email, "password": "wrong password" });
+        app.client
+            .post("/api/v1/auth/login", &attempt)
+            .await
+            .expect_problem(401, "credentials_invalid");
+        assert_eq!(n_hashings().await, before + 1, "{email}");
+    }
+}
+
 #[tokio::test]
 async fn each_request_and_each_job_is_one_line_and_no_line_tells_a_secret() {
     let app = App::start().await;

@@ -73,7 +73,7 @@ async fn outsiders_and_former_members_find_no_tenant() {
     );
     desk.run_in(acme, "UPDATE members SET status = 'inactive'").await;
     assert_eq!(code(desk.enter(&ada, acme).await.unwrap_err()), Code::TenantNotFound);
-    desk.run("UPDATE control.tenants SET status = 'suspended', epoch = epoch + 1")
+    desk.run("UPDATE control.tenants SET status = 'suspended', suspension = 'full', epoch = epoch + 1")
         .await;
     assert_eq!(code(desk.enter(&bob, acme).await.unwrap_err()), Code::TenantNotFound);
     assert_eq!(code(desk.enter(&ada, acme).await.unwrap_err()), Code::TenantNotActive);

@@ -1,7 +1,5 @@
 //! Signing in: one answer for all who may not, and the tenant that the pair is bound to.
 
-use std::time::{Duration, Instant};
-
 use bulkhead_iam::sessions::{SessionError, TokenPair, service as sessions};
 use bulkhead_kernel::fault::{Code, Fault};
 use bulkhead_tenancy::TenantSelector;
@@ -50,31 +48,6 @@ async fn whoever_may_not_sign_in_gets_one_and_the_same_answer() {
         }
     }
     assert!(desk.try_sign_in(" KNOWN@example.com ", PASSWORD, None).await.is_ok());
-}
-
-/// A forgotten dummy hash shows as a factor of ten and more; the bound leaves room for a busy machine.
-#[tokio::test]
-async fn an_unknown_account_takes_as_long_as_a_known_one() {
-    let desk = Desk::with(&[
-        ("BULKHEAD__AUTH__ARGON2_MEMORY_KIB", "19456"),
-        ("BULKHEAD__AUTH__ARGON2_PASSES", "2"),
-    ])
-    .await;
-    desk.register("known@example.com").await;
-    let mut times = [Vec::new(), Vec::new()];
-    for _ in 0..15 {
-        for (email, times) in ["known@example.com", "unknown@example.com"].into_iter().zip(&mut times) {
-            let began = Instant::now();
-            desk.try_sign_in(email, "wrong password", None).await.err().unwrap();
-            times.push(began.elapsed());
-        }
-    }
-    let [known, unknown] = times.map(|mut times| {
-        times.sort_unstable();
-        times[times.len() / 2].max(Duration::from_micros(1))
-    });
-    let ratio = unknown.as_secs_f64() / known.as_secs_f64();
-    assert!((0.5..2.0).contains(&ratio), "{unknown:?} to {known:?}");
 }
 
 #[tokio::test]
@@ -127,7 +100,7 @@ async fn a_pair_is_bound_to_the_wanted_tenant_or_to_the_only_one() {
         let refused = desk.try_sign_in("ada@example.com", PASSWORD, slug(hidden)).await;
         assert_eq!(code(&refused), Code::TenantNotFound, "{hidden}");
     }
-    desk.run("UPDATE control.tenants SET status = 'suspended' WHERE slug = 'acme'")
+    desk.run("UPDATE control.tenants SET status = 'suspended', suspension = 'full' WHERE slug = 'acme'")
         .await;
     let closed = desk.try_sign_in("ada@example.com", PASSWORD, slug("acme")).await;
     assert_eq!(code(&closed), Code::TenantNotActive);

@@ -1,7 +1,7 @@
 //! What the database itself refuses, even to code that is wrong.
 
 use bulkhead_kernel::ids::TenantId;
-use bulkhead_tenancy::{Db, DbError, Message, SchemaName};
+use bulkhead_tenancy::{Db, DbError, Message, SERVED_VERSIONS, SchemaName};
 use sqlx::{AssertSqlSafe, Executor, PgConnection, Row};
 
 use crate::harness::TestDb;
@@ -44,7 +44,8 @@ async fn the_login_role_reads_no_tenant_table_without_entering() {
         }
     }
     for sql in [
-        "SELECT FROM control.tenants",
+        "SELECT slug FROM control.tenants",
+        "UPDATE control.tenants SET status = 'active'",
         "SELECT FROM control.identities",
         "CREATE TABLE public.x ()",
         "CREATE TEMP TABLE x ()",
@@ -72,6 +73,7 @@ async fn inside_one_tenant_every_statement_on_another_is_refused() {
     for sql in [
         format!("SELECT set_config('role', '{other}', true)"),
         format!("SELECT set_config('search_path', '{other}', true)"),
+        format!("SELECT control.enter_tenant('{}', 1, 1000, 1, 1, false)", there.uuid()),
         format!("SELECT control.enter_tenant('{}', 1, 1000)", there.uuid()),
         format!("SELECT control.check_tenant('{}', 1)", there.uuid()),
         "SELECT FROM control.tenants".into(),
@@ -119,8 +121,12 @@ async fn unknown_pending_and_suspended_tenants_are_refused_before_any_query() {
     assert!(matches!(db.tenant(TenantId::new()).await, Err(DbError::TenantNotFound)));
     let tenant = test.tenant(&db, "acme").await;
     assert!(db.tenant(tenant).await.is_ok());
-    for state in ["suspended", "deleting", "pending"] {
-        set_state(&db, tenant, state, 0).await;
+    for (state, assignments) in [
+        ("suspended", "status = 'suspended', suspension = 'full'"),
+        ("deleting", "status = 'deleting', suspension = NULL"),
+        ("pending", "status = 'pending'"),
+    ] {
+        change(&db, tenant, assignments).await;
         assert!(
             matches!(db.tenant(tenant).await, Err(DbError::TenantNotActive)),
             "{state}"
@@ -131,14 +137,98 @@ async fn unknown_pending_and_suspended_tenants_are_refused_before_any_query() {
 }
 
 #[tokio::test]
+async fn a_tenant_suspended_to_read_only_can_be_read_and_not_changed_even_by_its_own_statements() {
+    let test = TestDb::new().await;
+    let db = test.db(&[]);
+    let tenant = test.tenant(&db, "acme").await;
+    change(&db, tenant, "status = 'suspended', suspension = 'read_only'").await;
+    db.read(tenant, &Message::new().sql("SELECT count(*) FROM members"))
+        .await
+        .unwrap();
+    for write in [
+        "DELETE FROM members",
+        "SET transaction_read_only = off; DELETE FROM members",
+    ] {
+        let mut tx = db.tenant(tenant).await.unwrap();
+        let refused = tx
+            .conn()
+            .execute(sqlx::raw_sql(AssertSqlSafe(write)))
+            .await
+            .unwrap_err();
+        let refused = DbError::from(refused);
+        assert!(
+            matches!(refused, DbError::TenantReadOnly | DbError::Failed(_)),
+            "{refused:?}"
+        );
+    }
+    let mut tx = db.tenant_for_platform(tenant).await.unwrap();
+    tx.conn().execute("DELETE FROM members").await.unwrap();
+    tx.commit().await.unwrap();
+}
+
+#[tokio::test]
+async fn the_platform_enters_what_is_closed_to_members_and_nobody_enters_what_is_not_built() {
+    let test = TestDb::new().await;
+    let db = test.db(&[]);
+    let tenant = test.tenant(&db, "acme").await;
+    for closed in [
+        "status = 'suspended', suspension = 'full'",
+        "status = 'deleting', suspension = NULL",
+    ] {
+        change(&db, tenant, closed).await;
+        assert!(
+            matches!(db.tenant(tenant).await, Err(DbError::TenantNotActive)),
+            "{closed}"
+        );
+        db.tenant_for_platform(tenant).await.unwrap().commit().await.unwrap();
+    }
+    change(&db, tenant, "status = 'pending'").await;
+    assert!(matches!(
+        db.tenant_for_platform(tenant).await,
+        Err(DbError::TenantNotActive)
+    ));
+}
+
+#[tokio::test]
+async fn a_tenant_at_a_version_that_is_not_served_is_refused_alone() {
+    let test = TestDb::new().await;
+    let db = test.db(&[]);
+    let (behind, other) = (test.tenant(&db, "behind").await, test.tenant(&db, "other").await);
+    for version in [*SERVED_VERSIONS.start() - 1, *SERVED_VERSIONS.end() + 1] {
+        change(&db, behind, &format!("schema_version = {version}")).await;
+        assert!(
+            matches!(db.tenant(behind).await, Err(DbError::VersionNotServed)),
+            "{version}"
+        );
+        db.tenant(other).await.unwrap().commit().await.unwrap();
+    }
+    change(&db, behind, &format!("schema_version = {}", SERVED_VERSIONS.end())).await;
+    db.tenant(behind).await.unwrap().commit().await.unwrap();
+}
+
+/// Changes the tenant's row in the registry and lets routers know.
+async fn change(db: &Db, tenant: TenantId, assignments: &str) {
+    let mut tx = db.control().await.unwrap();
+    let statement = format!(
+        "UPDATE control.tenants SET epoch = epoch + 1, {assignments} WHERE id = '{}'",
+        tenant.uuid()
+    );
+    tx.conn()
+        .execute(sqlx::raw_sql(AssertSqlSafe(statement)))
+        .await
+        .unwrap();
+    tx.commit().await.unwrap();
+}
+
+#[tokio::test]
 async fn a_router_that_is_behind_looks_again() {
     let test = TestDb::new().await;
     let db = test.db(&[]);
     let tenant = test.tenant(&db, "acme").await;
     db.tenant(tenant).await.unwrap().commit().await.unwrap();
-    set_state(&db, tenant, "active", 1).await;
+    change(&db, tenant, "status = 'active'").await;
     db.tenant(tenant).await.unwrap().commit().await.unwrap();
-    set_state(&db, tenant, "active", 1).await;
+    change(&db, tenant, "status = 'active'").await;
     let rows = db
         .read(
             tenant,
@@ -148,18 +238,4 @@ async fn a_router_that_is_behind_looks_again() {
         .unwrap();
     assert_eq!(rows.len(), 2);
     assert_eq!(rows[1][0].get::<i64, _>(0), 8);
-}
-
-async fn set_state(db: &Db, tenant: TenantId, state: &str, epochs: i64) {
-    let mut tx = db.control().await.unwrap();
-    sqlx::query!(
-        "UPDATE control.tenants SET status = $2, epoch = epoch + $3 WHERE id = $1",
-        tenant.uuid(),
-        state,
-        epochs,
-    )
-    .execute(tx.conn())
-    .await
-    .unwrap();
-    tx.commit().await.unwrap();
 }

@@ -14,6 +14,9 @@ pub enum IdentityError {
     /// There is no such person.
     #[error("no such identity")]
     NotFound,
+    /// Only those who run the platform may do this.
+    #[error("not an operator")]
+    NotAnOperator,
     /// The password could not be hashed.
     #[error("the password could not be hashed")]
     Password(#[from] PasswordError),
@@ -27,6 +30,7 @@ impl Fault for IdentityError {
         match self {
             Self::Invalid(_) => Code::Validation,
             Self::NotFound => Code::NotFound,
+            Self::NotAnOperator => Code::Forbidden,
             Self::Password(source) => source.code(),
             Self::Database(source) => source.code(),
         }

@@ -94,6 +94,16 @@ pub async fn me(iam: &Iam, identity: IdentityId) -> Result<Identity, IdentityErr
     found.ok_or(IdentityError::NotFound)
 }
 
+/// Refuses whoever does not run the platform.
+#[instrument(skip_all)]
+pub async fn require_operator(iam: &Iam, identity: IdentityId) -> Result<(), IdentityError> {
+    match me(iam, identity).await {
+        Ok(person) if person.is_operator && person.is_active => Ok(()),
+        Ok(_) | Err(IdentityError::NotFound) => Err(IdentityError::NotAnOperator),
+        Err(error) => Err(error),
+    }
+}
+
 pub(crate) async fn find_credentials(tx: &mut ControlTx, email: &Email) -> Result<Option<Credentials>, DbError> {
     store::find_credentials(tx, email).await
 }

@@ -88,6 +88,7 @@ codes! {
     Forbidden = "forbidden", Forbidden, "You lack the permission for this.";
     TenantMismatch = "tenant_mismatch", Forbidden, "The token belongs to another tenant.";
     TenantNotActive = "tenant_not_active", Forbidden, "The tenant is not active.";
+    TenantReadOnly = "tenant_read_only", Forbidden, "The tenant is suspended: it can be read, not changed.";
     QuotaExceeded = "quota_exceeded", QuotaReached, "The quota is used up.";
     NotFound = "not_found", NotFound, "There is no such thing.";
     TenantNotFound = "tenant_not_found", NotFound, "There is no such tenant.";
@@ -102,6 +103,7 @@ codes! {
     RequestTimeout = "request_timeout", TimedOut, "The request did not arrive in time.";
     RateLimited = "rate_limited", RateLimited, "Too many requests.";
     Overloaded = "overloaded", Unavailable, "The service has more to do than it can; try again shortly.";
+    TenantVersionNotServed = "tenant_version_not_served", Unavailable, "The tenant is being moved to another version; try again shortly.";
     DatabaseUnavailable = "database_unavailable", Unavailable, "The database does not answer; try again shortly.";
     Internal = "internal", Internal, "Something went wrong on our side.";
 }

@@ -12,6 +12,7 @@ const HTTP_ACTIVE: &str = "http_server_active_requests";
 const DB_IN_USE: &str = "db_pool_in_use";
 const DB_WAITERS: &str = "db_pool_waiters";
 const DB_ACQUIRE: &str = "db_acquire_seconds";
+const PASSWORD: &str = "auth_password_seconds";
 const REDIS_UP: &str = "redis_up";
 const JOB_RUN: &str = "job_run_seconds";
 const JOB_LOST_LEASES: &str = "jobs_lost_leases_total";
@@ -104,6 +105,11 @@ fn describe() {
         "Callers that wait for a connection to the database."
     );
     describe_histogram!(DB_ACQUIRE, Unit::Seconds, "Wait for a connection to the database.");
+    describe_histogram!(
+        PASSWORD,
+        Unit::Seconds,
+        "Hashing or checking one password, the wait for a processor included."
+    );
     describe_gauge!(
         REDIS_UP,
         Unit::Count,
@@ -142,6 +148,11 @@ pub fn db_pool_waiters(pool: &'static str) -> Gauge {
 /// Wait for a connection of `pool`.
 pub fn db_acquire(pool: &'static str) -> Histogram {
     ::metrics::histogram!(DB_ACQUIRE, "pool" => pool)
+}
+
+/// Hashing or checking one password, the wait for a processor included.
+pub fn auth_password() -> Histogram {
+    ::metrics::histogram!(PASSWORD)
 }
 
 /// 1 while Redis answers, 0 while everything goes on without it.
