@@ -195,7 +195,10 @@ mod tests {
         assert!(lives.iter().all(|life| life.is_over(&terms).is_none()));
         terms.clock.advance(TimeDelta::seconds(50));
         let n_over = lives.iter().filter(|life| life.is_over(&terms).is_some()).count();
-        assert!((20..180).contains(&n_over), "{n_over} of 200 after 95 percent of their time");
+        assert!(
+            (20..180).contains(&n_over),
+            "{n_over} of 200 after 95 percent of their time"
+        );
         terms.clock.advance(TimeDelta::seconds(51));
         assert!(lives.iter().all(|life| life.is_over(&terms) == Some(Reason::Age)));
     }

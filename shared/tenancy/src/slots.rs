@@ -118,7 +118,10 @@ impl Slots {
         plan.budget.enrol(weak);
         Self {
             in_use: telemetry::db_pool_in_use(pool),
-            waiters: [telemetry::db_pool_waiters(pool), telemetry::db_shard_waiters(pool, shard)],
+            waiters: [
+                telemetry::db_pool_waiters(pool),
+                telemetry::db_shard_waiters(pool, shard),
+            ],
             acquire_secs: telemetry::db_acquire(pool),
             gauges: Gauges::new(pool, shard),
             set,
@@ -252,7 +255,8 @@ impl Set {
     fn set_tenants(&self, index: usize, tenants: usize) {
         self.tenants[index].store(tenants, Relaxed);
         let most = self.tenants.iter().map(|tenants| tenants.load(Relaxed)).max();
-        self.most.set(u32::try_from(most.unwrap_or(0)).map_or(f64::INFINITY, f64::from));
+        self.most
+            .set(u32::try_from(most.unwrap_or(0)).map_or(f64::INFINITY, f64::from));
     }
 }
 
@@ -380,7 +384,9 @@ impl Lease {
             meter.count_query();
         }
         let kept = self.kept.as_mut();
-        &mut kept.expect("a lease holds its connection until it is dropped").connection
+        &mut kept
+            .expect("a lease holds its connection until it is dropped")
+            .connection
     }
 
     /// The connection is about to see a tenant that was not its key.

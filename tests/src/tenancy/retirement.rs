@@ -21,12 +21,20 @@ async fn backend_of(db: &Db, tenant: TenantId) -> i32 {
 async fn a_connection_goes_when_it_has_met_enough_tenants() {
     let test = TestDb::new().await;
     let db = test.db(&[ONE, (PER_CONNECTION, "3")]);
-    let [a, b, c] = [test.tenant(&db, "aa").await, test.tenant(&db, "bb").await, test.tenant(&db, "cc").await];
+    let [a, b, c] = [
+        test.tenant(&db, "aa").await,
+        test.tenant(&db, "bb").await,
+        test.tenant(&db, "cc").await,
+    ];
     let mut backends = Vec::new();
     for tenant in [a, b, a, b, b, c, a, a, b] {
         backends.push(backend_of(&db, tenant).await);
     }
-    assert_eq!(BTreeSet::from_iter(&backends[..6]).len(), 1, "{backends:?}: known tenants cost nothing");
+    assert_eq!(
+        BTreeSet::from_iter(&backends[..6]).len(),
+        1,
+        "{backends:?}: known tenants cost nothing"
+    );
     assert_eq!(BTreeSet::from_iter(&backends[6..]).len(), 1, "{backends:?}");
     assert_ne!(backends[5], backends[6], "the third tenant was the last");
     let mut admin = test.connect("postgres").await;
@@ -94,7 +102,13 @@ async fn the_provisioners_connections_go_too() {
     let mut backends = Vec::new();
     for index in 0..4 {
         let mut tx = db.owner().await.unwrap();
-        backends.push(tx.conn().fetch_one("SELECT pg_backend_pid()").await.unwrap().get::<i32, _>(0));
+        backends.push(
+            tx.conn()
+                .fetch_one("SELECT pg_backend_pid()")
+                .await
+                .unwrap()
+                .get::<i32, _>(0),
+        );
         tx.commit().await.unwrap();
         test.tenant(&db, &format!("acme-{index}")).await;
     }
@@ -106,7 +120,12 @@ async fn the_provisioners_connections_go_too() {
 #[tokio::test]
 async fn without_affinity_whatever_is_free_serves() {
     let test = TestDb::new().await;
-    let settings = |affinity| [("BULKHEAD__DATABASE__TENANT_CONNECTIONS", "8"), ("BULKHEAD__DATABASE__AFFINITY", affinity)];
+    let settings = |affinity| {
+        [
+            ("BULKHEAD__DATABASE__TENANT_CONNECTIONS", "8"),
+            ("BULKHEAD__DATABASE__AFFINITY", affinity),
+        ]
+    };
     let (with, without) = (test.db(&settings("true")), test.db(&settings("false")));
     let (mut homes, mut anywhere) = (BTreeSet::new(), BTreeSet::new());
     for index in 0..12 {

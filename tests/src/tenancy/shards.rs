@@ -97,7 +97,8 @@ async fn a_login_takes_no_role_of_another_shard() {
     let [here, there] = tenants::<2>(&test, &db).await;
     for (login, own, foreign) in [("bulkhead_tenant", here, there), ("bulkhead_tenant_1", there, here)] {
         let mut session = test.connect(login).await;
-        let enter = |tenant: TenantId| format!("SELECT control.enter_tenant('{}', 1, 1000, 1, 9, false)", tenant.uuid());
+        let enter =
+            |tenant: TenantId| format!("SELECT control.enter_tenant('{}', 1, 1000, 1, 9, false)", tenant.uuid());
         run(&mut session, &enter(own)).await;
         let refused = session.execute(sqlx::raw_sql(AssertSqlSafe(enter(foreign)))).await;
         let code = refused.unwrap_err().into_database_error().unwrap();
@@ -207,7 +208,10 @@ async fn a_shards_login_may_what_the_first_may_and_no_more() {
                   EXCEPT SELECT control.privileges_of('bulkhead_tenant')) AS x";
     let columns = "SELECT count(*) FROM control.privileges_of('bulkhead_tenant') AS p WHERE p LIKE 'SELECT (%'";
     assert!(scalar(&mut admin, columns).await >= 5);
-    assert_eq!((scalar(&mut admin, missing).await, scalar(&mut admin, beyond).await), (0, 0));
+    assert_eq!(
+        (scalar(&mut admin, missing).await, scalar(&mut admin, beyond).await),
+        (0, 0)
+    );
     let odd = "SELECT count(*) FROM pg_roles WHERE rolname LIKE 'bulkhead_tenant\\_%' \
                AND (rolinherit OR rolsuper OR rolcreaterole OR rolcreatedb OR rolreplication OR rolbypassrls)";
     assert_eq!(scalar(&mut admin, odd).await, 0);
@@ -217,10 +221,16 @@ async fn a_shards_login_may_what_the_first_may_and_no_more() {
                  REVOKE SELECT (status) ON control.tenants FROM bulkhead_tenant; \
                  GRANT SELECT ON control.identities TO bulkhead_tenant_1";
     run(&mut admin, later).await;
-    assert_eq!((scalar(&mut admin, missing).await, scalar(&mut admin, beyond).await), (1, 2));
+    assert_eq!(
+        (scalar(&mut admin, missing).await, scalar(&mut admin, beyond).await),
+        (1, 2)
+    );
     let url = Secret::new(test.url("postgres"));
     migrate_control(&url, [&url, &url]).await.unwrap();
-    assert_eq!((scalar(&mut admin, missing).await, scalar(&mut admin, beyond).await), (0, 0));
+    assert_eq!(
+        (scalar(&mut admin, missing).await, scalar(&mut admin, beyond).await),
+        (0, 0)
+    );
 }
 
 #[tokio::test]

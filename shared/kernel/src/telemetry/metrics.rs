@@ -144,7 +144,11 @@ fn describe_db_connections() {
         Unit::Bytes,
         "Memory of the server processes behind the open connections, estimated from the tenants they have met."
     );
-    describe_gauge!(DB_SHARD_WAITERS, Unit::Count, "Callers that wait for a connection of the shard.");
+    describe_gauge!(
+        DB_SHARD_WAITERS,
+        Unit::Count,
+        "Callers that wait for a connection of the shard."
+    );
     describe_counter!(
         DB_RETIRED,
         Unit::Count,
