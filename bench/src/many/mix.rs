@@ -34,7 +34,7 @@ impl Mix {
                 .map(|index| if index == 0 { count.saturating_sub(1).max(1) } else { 1 })
                 .collect(),
             Self::Zipf => {
-                let stride = (count * 618 / 1000..)
+                let stride = (count * 618 / 1000..count.max(2))
                     .find(|stride| gcd(*stride, count) == 1)
                     .unwrap_or(1);
                 let mut times = vec![1; count];
