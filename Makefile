@@ -1,7 +1,7 @@
 # Every target is one script or one cargo command; `make help` lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: help dev dev-up dev-down dev-reset demo test bench bench-short house prepare prepare-check fmt fmt-check lint openapi openapi-check deny ci
+.PHONY: help dev dev-up dev-down dev-reset demo test bench bench-short bench-tenants house prepare prepare-check fmt fmt-check lint openapi openapi-check deny ci
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' Makefile | expand -t 22
@@ -41,6 +41,9 @@ lint: ## clippy with warnings denied, shellcheck
 
 bench-short: ## only whether the bench runs, without a release build
 	@BENCH_SHORT=1 scripts/bench
+
+bench-tenants: ## what 2,000 tenants cost, beside a pool without bounds (BENCH_SHORT=1 only shows that it runs)
+	@scripts/bench-tenants $(ARGS)
 
 prepare: ## rebuild the query cache .sqlx
 	@scripts/prepare

@@ -49,6 +49,13 @@ impl Watched {
     }
 }
 
+/// The time that a process has run on a processor, exactly.
+pub(crate) fn ran(pid: u32) -> Duration {
+    let line = fs::read_to_string(format!("/proc/{pid}/schedstat")).unwrap_or_default();
+    let nanos = line.split(' ').next().and_then(|nanos| nanos.parse().ok());
+    Duration::from_nanos(nanos.unwrap_or(0))
+}
+
 /// The parent of a process.
 pub(crate) fn parent_of(pid: u32) -> Option<u32> {
     Stat::of(pid).map(|stat| stat.parent)

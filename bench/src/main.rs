@@ -24,6 +24,7 @@ mod hello;
 mod http;
 mod load;
 mod machine;
+mod many;
 mod pgbench;
 mod postgres;
 mod recorder;
@@ -50,6 +51,8 @@ struct Arguments {
 enum Command {
     /// Starts the product, measures it and prints the table.
     Run(Options),
+    /// Measures what many tenants cost, beside a pool without bounds.
+    Tenants(Options),
     /// Serves the bare axum server.
     Hello {
         /// Address and port.
@@ -92,10 +95,13 @@ pub(crate) struct Options {
 
 fn main() -> anyhow::Result<()> {
     match Arguments::parse().command {
-        Command::Run(options) => {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            runtime.block_on(run::run(&options))
-        }
+        Command::Run(options) => runtime()?.block_on(run::run(&options)),
+        Command::Tenants(options) => runtime()?.block_on(many::run(&options)),
         Command::Hello { listen } => hello::serve(listen),
     }
+}
+
+/// One thread, so that the load generator is no more than one caller to the machine.
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()
 }

@@ -36,7 +36,11 @@ impl Server {
 }
 
 /// One session.
-pub(crate) struct Session(BufReader<TcpStream>);
+pub(crate) struct Session {
+    stream: BufReader<TcpStream>,
+    /// The server process.
+    pub(crate) pid: u32,
+}
 
 impl Session {
     /// Connects and waits until the server is ready.
@@ -45,7 +49,8 @@ impl Session {
         let mut startup = 196_608_i32.to_be_bytes().to_vec();
         startup.extend(format!("user\0{user}\0database\0{database}\0\0").into_bytes());
         stream.write_all(&framed(None, &startup)?).await?;
-        let mut session = Self(BufReader::new(stream));
+        let stream = BufReader::new(stream);
+        let mut session = Self { stream, pid: 0 };
         session.read_until_ready().await?;
         Ok(session)
     }
@@ -54,7 +59,7 @@ impl Session {
     pub(crate) async fn query(&mut self, sql: &str) -> anyhow::Result<Rows> {
         let mut payload = sql.as_bytes().to_vec();
         payload.push(0);
-        self.0.write_all(&framed(Some(b'Q'), &payload)?).await?;
+        self.stream.write_all(&framed(Some(b'Q'), &payload)?).await?;
         self.read_until_ready().await
     }
 
@@ -69,13 +74,14 @@ impl Session {
         let mut rows = Vec::new();
         let mut failure = None;
         loop {
-            let kind = self.0.read_u8().await?;
-            let len = usize::try_from(self.0.read_i32().await?)?;
+            let kind = self.stream.read_u8().await?;
+            let len = usize::try_from(self.stream.read_i32().await?)?;
             let mut payload = vec![0; len.saturating_sub(4)];
-            self.0.read_exact(&mut payload).await?;
+            self.stream.read_exact(&mut payload).await?;
             match kind {
                 b'R' if payload[..4] != [0; 4] => bail!("PostgreSQL wants a password; the bench knows none"),
                 b'D' => rows.push(parse_row(&payload)?),
+                b'K' => self.pid = payload.first_chunk().map_or(0, |pid| u32::from_be_bytes(*pid)),
                 b'E' => failure = Some(message_of(&payload)),
                 b'Z' => break,
                 _ => {}

@@ -43,6 +43,12 @@ pub(crate) fn progress(text: &str) {
     let _ = writeln!(stderr(), "    {text}");
 }
 
+/// Writes what a run found out.
+pub(crate) fn print(text: &str) -> anyhow::Result<()> {
+    writeln!(stdout(), "{text}")?;
+    Ok(())
+}
+
 impl Report {
     /// Failed requests of all cells.
     pub(crate) fn errors(&self) -> u64 {
@@ -80,8 +86,7 @@ impl Report {
         });
         let statements: String = statements.collect();
         let text = format!("{head}{rows}\n{}\n{statements}", self.verdicts().join("\n"));
-        writeln!(stdout(), "{text}")?;
-        Ok(())
+        print(&text)
     }
 
     fn row(&self, cell: &Cell) -> String {

@@ -22,7 +22,7 @@ use crate::{
     tenants::{Persona, SignedUp, sign_up, told},
 };
 
-const DATABASE: &str = "bulkhead_bench";
+pub(crate) const DATABASE: &str = "bulkhead_bench";
 
 /// How much is measured.
 #[derive(Debug, Clone, Copy)]
@@ -98,7 +98,7 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<()> {
 }
 
 /// An empty database with the control schema, and keys.
-async fn prepare(options: &Options, server: &Server) -> anyhow::Result<Settings> {
+pub(crate) async fn prepare(options: &Options, server: &Server) -> anyhow::Result<Settings> {
     fs::create_dir_all(&options.work_dir)?;
     let mut session = Session::open(server, options.database_url.username(), "postgres").await?;
     session.query(&format!("CREATE DATABASE {DATABASE}")).await?;
@@ -201,7 +201,11 @@ async fn check(api: &Process, persona: &Persona) -> anyhow::Result<()> {
 
 /// What the product says to PostgreSQL for a request when it has just answered the same one, which is how things are
 /// under load.
-async fn record(settings: &Settings, server: &Server, persona: &Persona) -> anyhow::Result<Vec<(Subject, Recording)>> {
+pub(crate) async fn record(
+    settings: &Settings,
+    server: &Server,
+    persona: &Persona,
+) -> anyhow::Result<Vec<(Subject, Recording)>> {
     let recorder = Recorder::before(server).await?;
     let api = settings
         .api("api-recorded", Log::File, Some((&recorder.server(), DATABASE)))
@@ -223,6 +227,6 @@ async fn record(settings: &Settings, server: &Server, persona: &Persona) -> anyh
 }
 
 async fn tenant_sessions(session: &mut Session) -> anyhow::Result<usize> {
-    let sql = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'bulkhead_tenant'";
+    let sql = "SELECT count(*) FROM pg_stat_activity WHERE usename LIKE 'bulkhead_tenant%'";
     Ok(session.scalar(sql).await?.parse()?)
 }

@@ -52,6 +52,12 @@ impl Recording {
         &self.statements
     }
 
+    /// All statements in one message, for another persona.
+    pub(crate) fn message(&self, persona: &Persona) -> String {
+        let fitted = self.statements.iter().map(|statement| self.fit(statement, persona));
+        fitted.collect::<Vec<_>>().join(";")
+    }
+
     /// Scripts that together do what the request does, each time for another tenant.
     pub(crate) fn scripts(&self, shape: Shape, personas: &[Persona]) -> Vec<String> {
         let per_script = personas.len().div_ceil(MAX_SCRIPTS).max(1);

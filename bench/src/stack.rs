@@ -24,6 +24,7 @@ use crate::{
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What all processes of the product are told.
+#[derive(Clone)]
 pub(crate) struct Settings {
     bin_dir: PathBuf,
     work_dir: PathBuf,
@@ -72,6 +73,8 @@ impl Settings {
             ("AUTH__ARGON2_MEMORY_KIB".to_owned(), "64".to_owned()),
             ("AUTH__ARGON2_PASSES".to_owned(), "1".to_owned()),
             ("COMPUTE__SIMULATOR_DIR".to_owned(), path("simulator")),
+            // The floors reach all tenants over one login.
+            ("DATABASE__TENANTS_PER_SHARD".to_owned(), "100000".to_owned()),
         ];
         for setting in &options.settings {
             let (name, value) = setting.split_once('=').context("--set wants NAME=VALUE")?;
@@ -83,6 +86,16 @@ impl Settings {
             work_dir: options.work_dir.clone(),
             common: common.into_iter().chain(logins(server, database)).collect(),
         })
+    }
+
+    /// The same with some settings more, which win.
+    pub(crate) fn with(&self, more: &[(&str, &str)]) -> Self {
+        let more = more
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let mut settings = self.clone();
+        settings.common.extend(more);
+        settings
     }
 
     /// Runs a subcommand of the API to its end.

@@ -21,7 +21,7 @@ const AT_A_TIME: usize = 8;
 /// How long a tenant may take to become active.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-const PASSWORD: &str = "correct horse battery staple";
+pub(crate) const PASSWORD: &str = "correct horse battery staple";
 
 /// A tenant's only member, with the ids as PostgreSQL writes them.
 #[derive(Debug, Clone)]

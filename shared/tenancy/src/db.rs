@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use bulkhead_kernel::{config, ids::TenantId, secret::Secret};
+use bulkhead_kernel::{clock::Clock, config, ids::TenantId, secret::Secret};
 use futures_util::TryStreamExt;
 use sqlx::{
     AssertSqlSafe, Connection, Either, Executor,
@@ -12,8 +12,12 @@ use tokio::time::{Instant, timeout};
 
 use crate::{
     ControlTx, DbError, Message, OwnerTx, TenantRef, TenantSelector, TenantTx,
+    budget::Budget,
     registry::{self, Registry},
-    slots::{Lease, Slots},
+    retirement::Terms,
+    schema::Logins,
+    shards::Shards,
+    slots::{Lease, Plan, Slots},
     tenant::{Access, Entry, affinity, enter_statement},
 };
 
@@ -24,7 +28,8 @@ pub struct Db(Arc<Inner>);
 struct Inner {
     owner: Slots,
     control: Slots,
-    tenant: Slots,
+    tenant: Shards,
+    logins: Arc<Logins>,
     direct: PgConnectOptions,
     registry: Registry,
     acquire_timeout: Duration,
@@ -34,12 +39,31 @@ struct Inner {
 impl Db {
     /// Prepares the three sets of connections. Fails only on a URL that is none.
     pub fn new(settings: &config::Database) -> Result<Self, DbError> {
+        Self::with_clock(settings, Clock::system())
+    }
+
+    /// The same with a clock that decides how old connections are.
+    pub fn with_clock(settings: &config::Database, clock: Clock) -> Result<Self, DbError> {
         let options = |url: &Secret| url.expose().parse::<PgConnectOptions>().map_err(DbError::from);
-        let slots = |pool, url, size| Ok::<_, DbError>(Slots::new(pool, options(url)?, size, settings.acquire_timeout));
+        let terms = Terms::of(settings, clock);
+        let plan = |pool, url, size| {
+            Ok::<_, DbError>(Plan {
+                pool,
+                shard: 0,
+                options: options(url)?,
+                size,
+                acquire_timeout: settings.acquire_timeout,
+                is_affine: settings.affinity,
+                terms: terms.clone(),
+                budget: Arc::new(Budget::new(size)),
+            })
+        };
+        let slots = |plan| Slots::new(plan, Vec::new());
         Ok(Self(Arc::new(Inner {
-            owner: slots("owner", &settings.owner_url, settings.owner_connections)?,
-            control: slots("control", &settings.control_url, settings.control_connections)?,
-            tenant: slots("tenant", &settings.tenant_url, settings.tenant_connections)?,
+            owner: slots(plan("owner", &settings.owner_url, settings.owner_connections)?),
+            control: slots(plan("control", &settings.control_url, settings.control_connections)?),
+            tenant: Shards::new(plan("tenant", &settings.tenant_url, settings.tenant_connections)?),
+            logins: Arc::new(Logins::of(settings)),
             direct: options(&settings.control_url)?,
             registry: Registry::default(),
             acquire_timeout: settings.acquire_timeout,
@@ -54,7 +78,7 @@ impl Db {
 
     /// A transaction of the provisioner, which may create roles and schemas.
     pub async fn owner(&self) -> Result<OwnerTx, DbError> {
-        OwnerTx::begin(&self.0.owner).await
+        OwnerTx::begin(&self.0.owner, &self.0.logins).await
     }
 
     /// A transaction inside the tenant; refused unless the tenant is active, and read-only where it is suspended so.
@@ -70,10 +94,10 @@ impl Db {
 
     async fn enter(&self, tenant: TenantId, access: Access) -> Result<TenantTx, DbError> {
         let known = self.resolve(&TenantSelector::Id(tenant)).await?;
-        match TenantTx::begin(&self.0.tenant, &known, self.entry(access)).await {
+        match TenantTx::begin(&self.0.tenant.of(known.shard), &known, self.entry(access)).await {
             Err(DbError::StaleEpoch) => {
                 let current = self.resolve_anew(tenant).await?;
-                TenantTx::begin(&self.0.tenant, &current, self.entry(access)).await
+                TenantTx::begin(&self.0.tenant.of(current.shard), &current, self.entry(access)).await
             }
             result => result,
         }
@@ -105,8 +129,9 @@ impl Db {
             enter_statement(tenant, self.entry(Access::Member)),
             message.as_str()
         );
+        let slots = self.0.tenant.of(tenant.shard);
         loop {
-            let mut lease = self.0.tenant.acquire(Some(affinity(tenant.id))).await?;
+            let mut lease = slots.acquire(Some(affinity(tenant.id))).await?;
             match fetch(&mut lease, sql.clone()).await {
                 Err(_) if lease.is_worth_another_try() => {}
                 result => return result,

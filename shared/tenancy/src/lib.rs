@@ -5,11 +5,14 @@
 //!   active and a router that is behind (docs/adr/0002).
 //! - The login role owns nothing and inherits nothing. Outside a transaction of ours a tenant's tables do not exist.
 //! - Connections live in [`slots`]: a bounded set, affine to tenants, that never hands on an open transaction, whatever
-//!   happened to the future that opened it.
+//!   happened to the future that opened it. Tenants belong to [`shards`], each with a login and a set of its own, so that no
+//!   login is a member of too many roles; all sets together stay within one [`budget`].
+//! - A server process grows with every tenant it meets, so a connection is closed in time ([`retirement`], docs/adr/0006).
 //! - Hot single-message requests go through [`Db::read`]; a [`Message`] cannot carry text values.
 //!
 //! Absent here: no pool is public, no connection leaves without its transaction, nothing sets a path for a session.
 
+mod budget;
 mod control;
 mod db;
 mod error;
@@ -18,7 +21,9 @@ mod meter;
 pub mod migrations;
 mod owner;
 mod registry;
+mod retirement;
 mod schema;
+mod shards;
 mod slots;
 mod slug;
 mod tenant;

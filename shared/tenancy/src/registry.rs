@@ -37,6 +37,8 @@ pub struct TenantRef {
     pub name: String,
     /// Rises whenever the tenant moves or changes state.
     pub epoch: i64,
+    /// Whose login may take the tenant's role; 0 for a tenant that has none yet.
+    pub shard: i16,
 }
 
 /// The remembered part of `control.tenants`.
@@ -87,7 +89,7 @@ pub(crate) async fn find(tx: &mut ControlTx, selector: &TenantSelector) -> Resul
     };
     let row = sqlx::query!(
         r#"
-        SELECT id, slug, name, epoch
+        SELECT id, slug, name, epoch, coalesce(shard, 0::smallint) AS "shard!"
         FROM control.tenants
         WHERE id = $1
            OR slug = $2
@@ -103,6 +105,7 @@ pub(crate) async fn find(tx: &mut ControlTx, selector: &TenantSelector) -> Resul
             slug: row.slug.parse().ok()?,
             name: row.name,
             epoch: row.epoch,
+            shard: row.shard,
         })
     }))
 }

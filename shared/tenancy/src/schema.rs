@@ -2,10 +2,10 @@
 
 use std::{fmt, ops::RangeInclusive};
 
-use bulkhead_kernel::ids::TenantId;
+use bulkhead_kernel::{config, ids::TenantId, secret::Secret};
 use sqlx::{AssertSqlSafe, Executor};
 
-use crate::{DbError, OwnerTx, Slug};
+use crate::{DbError, OwnerTx, Slug, migrations};
 
 /// What builds a tenant's schema from nothing, in one transaction.
 const BASELINE: &str = include_str!("../../../migrations/tenant/0001_baseline.sql");
@@ -34,29 +34,73 @@ impl fmt::Display for SchemaName {
     }
 }
 
+/// What the provisioner knows about the logins of shards.
+pub(crate) struct Logins {
+    /// Its password is that of all of them.
+    tenant_url: Secret,
+    tenants_per_shard: i32,
+}
+
+impl Logins {
+    pub(crate) fn of(settings: &config::Database) -> Self {
+        Self {
+            tenant_url: settings.tenant_url.clone(),
+            tenants_per_shard: settings.tenants_per_shard,
+        }
+    }
+}
+
 impl OwnerTx {
-    /// Makes the tenant's own role, which cannot log in, and lets the tenant login take it. Done before: nothing.
+    /// Gives the tenant a shard and makes its own role, which cannot log in and which the shard's login alone may take.
+    /// Opens a new shard when all are full. Done before: nothing.
     pub async fn create_tenant_role(&mut self, tenant: TenantId) -> Result<(), DbError> {
-        let role = SchemaName(tenant);
-        let exists = sqlx::query_scalar!(
+        let (role, login) = (SchemaName(tenant), self.assign_shard(tenant).await?);
+        let row = sqlx::query!(
             r#"
-            SELECT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = $1) AS "exists!"
+            SELECT r.oid IS NOT NULL AS "exists!",
+                   EXISTS (SELECT FROM pg_catalog.pg_auth_members AS m
+                           WHERE m.roleid = r.oid AND m.member = $2::text::regrole) AS "is_granted!"
+            FROM (VALUES ($1::text)) AS wanted (name)
+                     LEFT JOIN pg_catalog.pg_roles AS r ON r.rolname = wanted.name
             "#,
             role.to_string(),
+            login,
         )
         .fetch_one(self.conn())
         .await?;
-        if exists {
-            return Ok(());
+        match (row.exists, row.is_granted) {
+            (false, _) => {
+                let create = format!("CREATE ROLE {role} NOLOGIN INHERIT IN ROLE bulkhead_tenants ROLE {login}");
+                self.run_ddl(create).await
+            }
+            (true, false) => self.run_ddl(format!("GRANT {role} TO {login}")).await,
+            (true, true) => Ok(()),
         }
-        self.run_ddl(format!(
-            "CREATE ROLE {role} NOLOGIN INHERIT IN ROLE bulkhead_tenants ROLE bulkhead_tenant"
-        ))
-        .await
+    }
+
+    /// The login of the tenant's shard.
+    async fn assign_shard(&mut self, tenant: TenantId) -> Result<String, DbError> {
+        let logins = self.logins();
+        let row = sqlx::query!(
+            r#"
+            SELECT a.is_new AS "is_new!", control.shard_login(a.shard) AS "login!"
+            FROM control.assign_shard($1, $2) AS a
+            "#,
+            tenant.uuid(),
+            logins.tenants_per_shard,
+        )
+        .fetch_one(self.conn())
+        .await?;
+        if row.is_new {
+            migrations::set_password(self.conn(), &row.login, &logins.tenant_url).await?;
+            tracing::info!(login = row.login, "a shard was opened");
+        }
+        Ok(row.login)
     }
 
     /// Makes the empty schema and grants its use to the tenant's role alone. Done before: nothing.
     pub async fn create_tenant_schema(&mut self, tenant: TenantId, slug: &Slug) -> Result<(), DbError> {
+        self.meet(tenant);
         let schema = SchemaName(tenant);
         self.run_ddl(format!(
             "CREATE SCHEMA IF NOT EXISTS {schema}; \
@@ -68,6 +112,7 @@ impl OwnerTx {
 
     /// Builds all tables at [`SCHEMA_VERSION`] and records it, in this transaction. Done before: nothing.
     pub async fn migrate_tenant_schema(&mut self, tenant: TenantId) -> Result<(), DbError> {
+        self.meet(tenant);
         let schema = SchemaName(tenant);
         let version = sqlx::query_scalar!(
             r#"
@@ -105,6 +150,7 @@ impl OwnerTx {
 
     /// From here on unqualified names in this transaction are the tenant's tables, with the owner's rights.
     pub async fn enter_tenant_schema(&mut self, tenant: TenantId) -> Result<(), DbError> {
+        self.meet(tenant);
         self.run_ddl(format!("SET LOCAL search_path = {}", SchemaName(tenant)))
             .await
     }

@@ -5,10 +5,16 @@
 //! message of a transaction leaves.
 //! Whatever becomes of the future that opened it, a marked connection is rolled back and reset before anybody else gets
 //! it: by the commit, or by a task of its own when the lease is dropped. So a client that hangs up poisons nothing.
+//!
+//! What is given back is closed instead of kept once it has served long enough ([`crate::retirement`]), or when another
+//! set has none and needs one ([`crate::budget`]).
 
 use std::{
     mem,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
     time::{Duration, Instant},
 };
 
@@ -21,7 +27,11 @@ use tokio::{
     time::timeout,
 };
 
-use crate::{DbError, DbMeter};
+use crate::{
+    DbError, DbMeter,
+    budget::{Budget, Leave, Spare},
+    retirement::{Gauges, Life, Reason, Terms},
+};
 
 /// Leaves nothing of a transaction behind: settings, role, locks, subscriptions. `DISCARD ALL` would also drop the
 /// prepared statements that the client believes in.
@@ -37,53 +47,112 @@ const PATIENCE: Duration = Duration::from_millis(20);
 /// What a place in the set holds.
 enum Slot {
     Empty,
-    Idle(PgConnection),
+    Idle(Kept),
     Leased,
+}
+
+/// A connection with what there is to know about it. Closed when dropped, and only then is its leave free.
+pub(crate) struct Kept {
+    connection: PgConnection,
+    life: Life,
+    _leave: Leave,
+}
+
+/// How a set of connections is made.
+#[derive(Clone)]
+pub(crate) struct Plan {
+    /// The pool it belongs to, and its shard there.
+    pub(crate) pool: &'static str,
+    pub(crate) shard: i16,
+    pub(crate) options: PgConnectOptions,
+    pub(crate) size: usize,
+    pub(crate) acquire_timeout: Duration,
+    /// Whether callers with the same key prefer the same connection.
+    pub(crate) is_affine: bool,
+    pub(crate) terms: Terms,
+    pub(crate) budget: Arc<Budget>,
 }
 
 /// A bounded set of connections of one login.
 pub(crate) struct Slots {
     in_use: Gauge,
-    waiters: Gauge,
+    waiters: [Gauge; 2],
     acquire_secs: Histogram,
-    options: PgConnectOptions,
-    places: Arc<[Mutex<Slot>]>,
+    gauges: Gauges,
+    plan: Plan,
+    set: Arc<Set>,
     /// One permit for each place: who holds it finds the place free, unless somebody impatient has taken it.
     lanes: Box<[Arc<Semaphore>]>,
     permits: Arc<Semaphore>,
-    acquire_timeout: Duration,
+}
+
+/// The places, which live for as long as a connection is away from one.
+struct Set {
+    places: Box<[Mutex<Slot>]>,
+    /// How many tenants the connection of each place has met.
+    tenants: Box<[AtomicUsize]>,
+    most: Gauge,
+    pool: &'static str,
+    shard: i16,
+    terms: Terms,
+    budget: Arc<Budget>,
 }
 
 impl Slots {
-    pub(crate) fn new(pool: &'static str, options: PgConnectOptions, size: usize, acquire_timeout: Duration) -> Self {
+    /// A set that begins with some connections already open, of which it keeps as many as it has places.
+    pub(crate) fn new(mut plan: Plan, open: Vec<Kept>) -> Self {
+        plan.options = plan.options.application_name("bulkhead").disable_statement_logging();
+        let (pool, shard) = (plan.pool, plan.shard);
+        let mut open = open.into_iter().map(Slot::Idle);
+        let places = (0..plan.size).map(|_| Mutex::new(open.next().unwrap_or(Slot::Empty)));
+        let set = Arc::new(Set {
+            places: places.collect(),
+            tenants: (0..plan.size).map(|_| AtomicUsize::new(0)).collect(),
+            most: telemetry::db_connection_tenants_most(pool, shard),
+            pool,
+            shard,
+            terms: plan.terms.clone(),
+            budget: Arc::clone(&plan.budget),
+        });
+        let weak: Weak<Set> = Arc::downgrade(&set);
+        plan.budget.enrol(weak);
         Self {
             in_use: telemetry::db_pool_in_use(pool),
-            waiters: telemetry::db_pool_waiters(pool),
+            waiters: [
+                telemetry::db_pool_waiters(pool),
+                telemetry::db_shard_waiters(pool, shard),
+            ],
             acquire_secs: telemetry::db_acquire(pool),
-            options: options.application_name("bulkhead").disable_statement_logging(),
-            places: (0..size).map(|_| Mutex::new(Slot::Empty)).collect(),
-            lanes: (0..size).map(|_| Arc::new(Semaphore::new(1))).collect(),
-            permits: Arc::new(Semaphore::new(size)),
-            acquire_timeout,
+            gauges: Gauges::new(pool, shard),
+            set,
+            lanes: (0..plan.size).map(|_| Arc::new(Semaphore::new(1))).collect(),
+            permits: Arc::new(Semaphore::new(plan.size)),
+            plan,
         }
+    }
+
+    /// Takes out what is idle. What is away is closed when it comes back, unless the set is used further.
+    pub(crate) fn take_idle(&self) -> Vec<Kept> {
+        self.set.places.iter().filter_map(take_idle).collect()
     }
 
     /// A connection, by preference the one that `key` used before. Fails when none is free, or none can be made, within
     /// the acquire timeout.
     pub(crate) async fn acquire(&self, key: Option<u64>) -> Result<Lease, DbError> {
         let asked = Instant::now();
-        let acquired = timeout(self.acquire_timeout, async {
+        let acquired = timeout(self.plan.acquire_timeout, async {
             let first = self.place_of(key);
             let lane = self.lane(first).await;
             let permit = self.permit().await?;
             let (berth, parked) = self.free_slot(first.unwrap_or(0), (permit, lane)).await;
             let is_fresh = parked.is_none();
-            let connection = match parked {
-                Some(connection) => connection,
+            let mut kept = match parked {
+                Some(kept) => kept,
                 None => self.connect().await?,
             };
+            berth.note(&mut kept.life, key);
             Ok(Lease {
-                connection: Some(connection),
+                kept: Some(kept),
                 berth: Some(berth),
                 is_marked: false,
                 is_broken: false,
@@ -98,7 +167,8 @@ impl Slots {
     }
 
     fn place_of(&self, key: Option<u64>) -> Option<usize> {
-        key.and_then(|key| usize::try_from(key % self.places.len() as u64).ok())
+        let key = key.filter(|_| self.plan.is_affine)?;
+        usize::try_from(key % self.plan.size as u64).ok()
     }
 
     async fn lane(&self, place: Option<usize>) -> Option<OwnedSemaphorePermit> {
@@ -106,7 +176,7 @@ impl Slots {
         if let Ok(permit) = Arc::clone(lane).try_acquire_owned() {
             return Some(permit);
         }
-        let _waiting = Counted::one(self.waiters.clone());
+        let _waiting = self.waiters.clone().map(Counted::one);
         timeout(PATIENCE, Arc::clone(lane).acquire_owned()).await.ok()?.ok()
     }
 
@@ -114,7 +184,7 @@ impl Slots {
         if let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() {
             return Ok(permit);
         }
-        let _waiting = Counted::one(self.waiters.clone());
+        let _waiting = self.waiters.clone().map(Counted::one);
         let permit = Arc::clone(&self.permits).acquire_owned().await;
         permit.map_err(|_| DbError::Unavailable(None))
     }
@@ -132,25 +202,30 @@ impl Slots {
     }
 
     /// While no connection can be made the reason is ours, never taken for a mistake of the caller.
-    async fn connect(&self) -> Result<PgConnection, DbError> {
-        let connected = self.options.connect().await;
-        connected.map_err(|error| DbError::Unavailable(Some(error)))
+    async fn connect(&self) -> Result<Kept, DbError> {
+        let leave = self.plan.budget.take().await?;
+        let connected = self.plan.options.connect().await;
+        Ok(Kept {
+            connection: connected.map_err(|error| DbError::Unavailable(Some(error)))?,
+            life: Life::begin(&self.plan.terms, self.gauges.clone()),
+            _leave: leave,
+        })
     }
 
     /// A permit is held, so one slot is free; should it move under our eyes, we look again.
-    async fn free_slot(&self, first: usize, permits: Permits) -> (Berth, Option<PgConnection>) {
-        let count = self.places.len();
+    async fn free_slot(&self, first: usize, permits: Permits) -> (Berth, Option<Kept>) {
+        let count = self.plan.size;
         loop {
             for index in (first..count).chain(0..first) {
-                let mut slot = lock(&self.places[index]);
+                let mut slot = lock(&self.set.places[index]);
                 let parked = match mem::replace(&mut *slot, Slot::Leased) {
                     Slot::Leased => continue,
-                    Slot::Idle(connection) => Some(connection),
+                    Slot::Idle(kept) => Some(kept),
                     Slot::Empty => None,
                 };
                 drop(slot);
                 let berth = Berth {
-                    places: Arc::clone(&self.places),
+                    set: Arc::clone(&self.set),
                     index,
                     _in_use: Counted::one(self.in_use.clone()),
                     _permits: permits,
@@ -162,7 +237,41 @@ impl Slots {
     }
 }
 
-fn lock(slot: &Mutex<Slot>) -> std::sync::MutexGuard<'_, Slot> {
+impl Spare for Set {
+    fn close_one_idle(&self) -> bool {
+        let closed = self.places.iter().find_map(take_idle);
+        if closed.is_some() {
+            self.count_retired(Reason::Room);
+        }
+        closed.is_some()
+    }
+}
+
+impl Set {
+    fn count_retired(&self, reason: Reason) {
+        telemetry::db_connections_retired(self.pool, self.shard, reason.as_str()).increment(1);
+    }
+
+    fn set_tenants(&self, index: usize, tenants: usize) {
+        self.tenants[index].store(tenants, Relaxed);
+        let most = self.tenants.iter().map(|tenants| tenants.load(Relaxed)).max();
+        self.most
+            .set(u32::try_from(most.unwrap_or(0)).map_or(f64::INFINITY, f64::from));
+    }
+}
+
+fn take_idle(place: &Mutex<Slot>) -> Option<Kept> {
+    let mut slot = lock(place);
+    match mem::replace(&mut *slot, Slot::Empty) {
+        Slot::Idle(kept) => Some(kept),
+        other => {
+            *slot = other;
+            None
+        }
+    }
+}
+
+fn lock(slot: &Mutex<Slot>) -> MutexGuard<'_, Slot> {
     slot.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -187,21 +296,40 @@ type Permits = (OwnedSemaphorePermit, Option<OwnedSemaphorePermit>);
 
 /// The place a leased connection goes back to; left empty when it does not come back.
 struct Berth {
-    places: Arc<[Mutex<Slot>]>,
+    set: Arc<Set>,
     index: usize,
     _in_use: Counted,
     _permits: Permits,
 }
 
 impl Berth {
-    fn park(self, connection: PgConnection) {
-        *lock(&self.places[self.index]) = Slot::Idle(connection);
+    fn note(&self, life: &mut Life, tenant: Option<u64>) {
+        if tenant.is_some_and(|tenant| life.meet(tenant)) {
+            self.set.set_tenants(self.index, life.tenants());
+        }
+    }
+
+    /// Keeps the connection for the next caller, or closes it where it has served long enough. No transaction is open.
+    fn park(self, kept: Kept) {
+        let set = &self.set;
+        let over = kept.life.is_over(&set.terms);
+        let mut slot = lock(&set.places[self.index]);
+        // Looked at under the lock: whoever begins to want one later finds this one idle.
+        match over.or_else(|| set.budget.is_wanted().then_some(Reason::Room)) {
+            None => *slot = Slot::Idle(kept),
+            Some(reason) => {
+                *slot = Slot::Empty;
+                drop(slot);
+                set.count_retired(reason);
+                set.set_tenants(self.index, 0);
+            }
+        }
     }
 }
 
 impl Drop for Berth {
     fn drop(&mut self) {
-        let mut slot = lock(&self.places[self.index]);
+        let mut slot = lock(&self.set.places[self.index]);
         if matches!(*slot, Slot::Leased) {
             *slot = Slot::Empty;
         }
@@ -210,7 +338,7 @@ impl Drop for Berth {
 
 /// A connection held by one caller.
 pub(crate) struct Lease {
-    connection: Option<PgConnection>,
+    kept: Option<Kept>,
     berth: Option<Berth>,
     /// Whether an explicit transaction may be open on it.
     is_marked: bool,
@@ -255,9 +383,17 @@ impl Lease {
         if let Some(meter) = &self.meter {
             meter.count_query();
         }
-        self.connection
-            .as_mut()
+        let kept = self.kept.as_mut();
+        &mut kept
             .expect("a lease holds its connection until it is dropped")
+            .connection
+    }
+
+    /// The connection is about to see a tenant that was not its key.
+    pub(crate) fn meet(&mut self, tenant: u64) {
+        if let (Some(kept), Some(berth)) = (&mut self.kept, &self.berth) {
+            berth.note(&mut kept.life, Some(tenant));
+        }
     }
 }
 
@@ -266,25 +402,25 @@ impl Drop for Lease {
         if let Some(meter) = &self.meter {
             meter.add_held(self.since.elapsed());
         }
-        let (Some(connection), Some(berth)) = (self.connection.take(), self.berth.take()) else {
+        let (Some(kept), Some(berth)) = (self.kept.take(), self.berth.take()) else {
             return;
         };
         if self.is_broken {
             return;
         }
         if !self.is_marked {
-            berth.park(connection);
+            berth.park(kept);
         } else if let Ok(runtime) = Handle::try_current() {
-            runtime.spawn(roll_back(connection, berth));
+            runtime.spawn(roll_back(kept, berth));
         }
     }
 }
 
 /// Makes a marked connection fit for the next caller, or drops it; its berth stays taken meanwhile.
-async fn roll_back(mut connection: PgConnection, berth: Berth) {
+async fn roll_back(mut kept: Kept, berth: Berth) {
     let message = AssertSqlSafe(format!("ROLLBACK; {RESET}"));
-    match timeout(ROLLBACK_TIMEOUT, connection.execute(sqlx::raw_sql(message))).await {
-        Ok(Ok(_)) => berth.park(connection),
+    match timeout(ROLLBACK_TIMEOUT, kept.connection.execute(sqlx::raw_sql(message))).await {
+        Ok(Ok(_)) => berth.park(kept),
         Ok(Err(error)) => tracing::debug!(error = &error as &dyn std::error::Error, "a rollback failed"),
         Err(_) => tracing::warn!("a rollback took too long; its connection is closed"),
     }

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use bulkhead_kernel::{config::Config, config::ConfigSource, ids::TenantId, secret::Secret};
+use bulkhead_kernel::{clock::Clock, config::Config, config::ConfigSource, ids::TenantId, secret::Secret};
 use bulkhead_tenancy::{Db, SchemaName, Slug, migrations::migrate_control};
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, postgres::PgConnectOptions};
 use uuid::Uuid;
@@ -98,10 +98,15 @@ impl TestDb {
 
     /// The product's way to this database, with a few settings of the test's choice.
     pub fn db(&self, more: &[(&str, &str)]) -> Db {
+        self.db_at(&Clock::system(), more)
+    }
+
+    /// The same with connections that age by this clock.
+    pub fn db_at(&self, clock: &Clock, more: &[(&str, &str)]) -> Db {
         let more = more.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
         let env = self.settings().into_iter().chain(more);
         let config = Config::load_for(ConfigSource::from_env(env), &[]).unwrap_or_else(|mistakes| panic!("{mistakes}"));
-        Db::new(&config.database).unwrap()
+        Db::with_clock(&config.database, clock.clone()).unwrap()
     }
 
     /// An active tenant, built by the product's own steps but without the job.

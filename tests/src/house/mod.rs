@@ -3,6 +3,7 @@
 mod arrows;
 mod documents;
 mod jobs;
+mod redis;
 mod size;
 mod sql;
 mod tour;

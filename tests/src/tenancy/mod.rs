@@ -2,4 +2,6 @@
 
 mod connections;
 mod isolation;
+mod retirement;
 mod schema;
+mod shards;

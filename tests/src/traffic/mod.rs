@@ -1,5 +1,6 @@
 //! Limits, counted in a real Redis and without one.
 
+mod keys;
 mod outages;
 mod sign_in;
 

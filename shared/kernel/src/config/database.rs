@@ -21,8 +21,18 @@ pub struct Database {
     pub owner_connections: usize,
     /// The most connections as the control role.
     pub control_connections: usize,
-    /// The most connections as the tenant role.
+    /// The most connections as the tenant logins, over all shards.
     pub tenant_connections: usize,
+    /// The most tenants of one shard.
+    pub tenants_per_shard: i32,
+    /// Mebibytes for the server processes of all tenant connections.
+    pub memory_limit_mb: u64,
+    /// The most tenants that one connection may meet; zero takes what the memory allows.
+    pub tenants_per_connection: usize,
+    /// How old a connection may become.
+    pub connection_max_age: Duration,
+    /// Whether a tenant keeps to the connections that know it.
+    pub affinity: bool,
     /// For a free connection.
     pub acquire_timeout: Duration,
     /// For one statement.
@@ -38,6 +48,11 @@ impl Database {
             owner_connections: section.number("owner_connections", 1..=100),
             control_connections: section.number("control_connections", 1..=1000),
             tenant_connections: section.number("tenant_connections", 1..=1000),
+            tenants_per_shard: section.number("tenants_per_shard", 1..=100_000),
+            memory_limit_mb: section.number("memory_limit_mb", 1..=1_048_576),
+            tenants_per_connection: section.number("tenants_per_connection", 0..=1_000_000),
+            connection_max_age: section.secs("connection_max_age_secs", 1..=604_800),
+            affinity: section.flag("affinity"),
             acquire_timeout: section.millis("acquire_timeout_ms", 1..=60_000),
             statement_timeout: section.millis("statement_timeout_ms", 1..=3_600_000),
         }

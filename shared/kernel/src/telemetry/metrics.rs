@@ -12,6 +12,12 @@ const HTTP_ACTIVE: &str = "http_server_active_requests";
 const DB_IN_USE: &str = "db_pool_in_use";
 const DB_WAITERS: &str = "db_pool_waiters";
 const DB_ACQUIRE: &str = "db_acquire_seconds";
+const DB_OPEN: &str = "db_connections";
+const DB_TENANTS: &str = "db_connection_tenants";
+const DB_TENANTS_MOST: &str = "db_connection_tenants_most";
+const DB_MEMORY: &str = "db_connection_memory_bytes";
+const DB_SHARD_WAITERS: &str = "db_shard_waiters";
+const DB_RETIRED: &str = "db_connections_retired_total";
 const PASSWORD: &str = "auth_password_seconds";
 const REDIS_UP: &str = "redis_up";
 const JOB_RUN: &str = "job_run_seconds";
@@ -105,6 +111,7 @@ fn describe() {
         "Callers that wait for a connection to the database."
     );
     describe_histogram!(DB_ACQUIRE, Unit::Seconds, "Wait for a connection to the database.");
+    describe_db_connections();
     describe_histogram!(
         PASSWORD,
         Unit::Seconds,
@@ -117,6 +124,36 @@ fn describe() {
     );
     describe_histogram!(JOB_RUN, Unit::Seconds, "One attempt at a job.");
     describe_counter!(JOB_LOST_LEASES, Unit::Count, "Jobs whose lease ran out while they ran.");
+}
+
+fn describe_db_connections() {
+    use ::metrics::{describe_counter, describe_gauge};
+    describe_gauge!(DB_OPEN, Unit::Count, "Open connections to the database.");
+    describe_gauge!(
+        DB_TENANTS,
+        Unit::Count,
+        "Tenants that the open connections have met, each connection by itself."
+    );
+    describe_gauge!(
+        DB_TENANTS_MOST,
+        Unit::Count,
+        "Tenants that the most travelled open connection has met."
+    );
+    describe_gauge!(
+        DB_MEMORY,
+        Unit::Bytes,
+        "Memory of the server processes behind the open connections, estimated from the tenants they have met."
+    );
+    describe_gauge!(
+        DB_SHARD_WAITERS,
+        Unit::Count,
+        "Callers that wait for a connection of the shard."
+    );
+    describe_counter!(
+        DB_RETIRED,
+        Unit::Count,
+        "Connections closed for the tenants they had met, for their age, or to make room for another shard."
+    );
 }
 
 /// Duration of a request; `route` is the template of its path, and a constant for requests that match none.
@@ -148,6 +185,47 @@ pub fn db_pool_waiters(pool: &'static str) -> Gauge {
 /// Wait for a connection of `pool`.
 pub fn db_acquire(pool: &'static str) -> Histogram {
     ::metrics::histogram!(DB_ACQUIRE, "pool" => pool)
+}
+
+/// The shards that have a label of their own; the rest share one, so that labels stay few.
+const LABELLED_SHARDS: i16 = 64;
+
+fn shard_label(shard: i16) -> Cow<'static, str> {
+    if shard < LABELLED_SHARDS {
+        shard.to_string().into()
+    } else {
+        "more".into()
+    }
+}
+
+/// Open connections of a shard of `pool`; a pool without shards has shard 0, here and below.
+pub fn db_connections(pool: &'static str, shard: i16) -> Gauge {
+    ::metrics::gauge!(DB_OPEN, "pool" => pool, "shard" => shard_label(shard))
+}
+
+/// Tenants that the open connections have met, each connection by itself.
+pub fn db_connection_tenants(pool: &'static str, shard: i16) -> Gauge {
+    ::metrics::gauge!(DB_TENANTS, "pool" => pool, "shard" => shard_label(shard))
+}
+
+/// Tenants that the most travelled open connection has met.
+pub fn db_connection_tenants_most(pool: &'static str, shard: i16) -> Gauge {
+    ::metrics::gauge!(DB_TENANTS_MOST, "pool" => pool, "shard" => shard_label(shard))
+}
+
+/// Estimated memory of the server processes behind the open connections.
+pub fn db_connection_memory(pool: &'static str, shard: i16) -> Gauge {
+    ::metrics::gauge!(DB_MEMORY, "pool" => pool, "shard" => shard_label(shard))
+}
+
+/// Callers that wait for a connection of a shard.
+pub fn db_shard_waiters(pool: &'static str, shard: i16) -> Gauge {
+    ::metrics::gauge!(DB_SHARD_WAITERS, "pool" => pool, "shard" => shard_label(shard))
+}
+
+/// Connections that were closed for `reason`: tenants, age or room.
+pub fn db_connections_retired(pool: &'static str, shard: i16, reason: &'static str) -> Counter {
+    ::metrics::counter!(DB_RETIRED, "pool" => pool, "shard" => shard_label(shard), "reason" => reason)
 }
 
 /// Hashing or checking one password, the wait for a processor included.

@@ -2,21 +2,35 @@
 
 use std::fmt;
 
-/// Whose keys they are. All keys of one owner lie in one slot of a Redis Cluster, so that one script can reach them.
-#[derive(Debug, Clone, Copy)]
-pub enum Tag<T> {
-    /// A group of addresses.
-    Address(T),
-    /// An account, by its keyed hash.
-    Account(T),
-}
+use bulkhead_kernel::ids::TenantId;
 
-impl<T: fmt::Display> fmt::Display for Tag<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Address(address) => write!(f, "{{ip:{address}}}"),
-            Self::Account(account) => write!(f, "{{acct:{account}}}"),
-        }
+/// What may be counted over all tenants together: a person who signs in is in none yet. Anything else belongs to a tenant.
+pub const GLOBAL: [&str; 2] = [ADDRESS, ACCOUNT];
+
+const ADDRESS: &str = "ip";
+const ACCOUNT: &str = "acct";
+
+/// Whose keys they are. All keys of one owner lie in one slot of a Redis Cluster, so that one script can reach them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tag(String);
+
+impl Tag {
+    /// A tenant. Two tenants never share a key, whatever ids their objects have.
+    #[must_use]
+    pub fn tenant(tenant: TenantId) -> Self {
+        Self(format!("{{{tenant}}}"))
+    }
+
+    /// A group of addresses.
+    #[must_use]
+    pub fn address(address: impl fmt::Display) -> Self {
+        Self(format!("{{{ADDRESS}:{address}}}"))
+    }
+
+    /// An account, by its keyed hash.
+    #[must_use]
+    pub fn account(account: impl fmt::Display) -> Self {
+        Self(format!("{{{ACCOUNT}:{account}}}"))
     }
 }
 
@@ -28,7 +42,7 @@ pub struct Keys {
 }
 
 impl Keys {
-    pub(super) fn new(prefix: &str, tag: &Tag<impl fmt::Display>) -> Self {
+    pub(super) fn new(prefix: &str, Tag(tag): &Tag) -> Self {
         Self {
             head: format!("{prefix}:{tag}"),
             names: Vec::new(),
@@ -53,7 +67,7 @@ mod tests {
 
     #[test]
     fn keys_of_one_call_share_their_hash_tag() {
-        let keys = Keys::new("bulkhead", &Tag::Address("2001:db8::/64"))
+        let keys = Keys::new("bulkhead", &Tag::address("2001:db8::/64"))
             .key("failures")
             .key("more");
         assert_eq!(
@@ -63,7 +77,16 @@ mod tests {
                 "bulkhead:{ip:2001:db8::/64}:more"
             ]
         );
-        let keys = Keys::new("staging", &Tag::Account("ab12")).key("known:ff");
+        let keys = Keys::new("staging", &Tag::account("ab12")).key("known:ff");
         assert_eq!(keys.names(), ["staging:{acct:ab12}:known:ff"]);
+    }
+
+    #[test]
+    fn equal_objects_of_two_tenants_have_keys_of_their_own() {
+        let object = "vm_0190a1b2c3d47e5f8091a2b3c4d5e6f7";
+        let [here, there] = [TenantId::new(), TenantId::new()];
+        let key = |tenant| Keys::new("bulkhead", &Tag::tenant(tenant)).key(object).names()[0].clone();
+        assert_eq!(key(here), format!("bulkhead:{{{here}}}:{object}"));
+        assert_ne!(key(here), key(there));
     }
 }

@@ -3,6 +3,8 @@
 //! One connection carries all calls. Each call is bounded by the configured timeout; five failures within a second open a
 //! breaker, and from then on calls end at once. A task in the background probes with a new connection, at most a second
 //! apart and jittered, and closes the breaker when there is an answer. No call ever makes a connection.
+//!
+//! Keys have one builder: each carries its tenant, or one of the few tags that all tenants share ([`GLOBAL`]).
 
 mod breaker;
 mod keeper;
@@ -15,7 +17,7 @@ use bulkhead_kernel::config;
 use redis::{Client, FromRedisValue, Script};
 use tokio::{sync::watch, task::JoinHandle};
 
-pub use key::{Keys, Tag};
+pub use key::{GLOBAL, Keys, Tag};
 
 use link::Link;
 
@@ -94,7 +96,7 @@ impl Redis {
 
     /// Begins the list of keys for one call.
     #[must_use]
-    pub fn keys(&self, tag: &Tag<impl fmt::Display>) -> Keys {
+    pub fn keys(&self, tag: &Tag) -> Keys {
         Keys::new(&self.prefix, tag)
     }
 

@@ -151,14 +151,14 @@ impl SignInThrottle {
     }
 
     fn account_keys(&self, attempt: &Attempt) -> Keys {
-        let keys = self.redis.keys(&Tag::Account(attempt.account));
+        let keys = self.redis.keys(&Tag::account(attempt.account));
         keys.key("failures")
             .key(format_args!("failures:{}", attempt.mark))
             .key(format_args!("known:{}", attempt.mark))
     }
 
     fn address_keys(&self, attempt: &Attempt) -> Keys {
-        self.redis.keys(&Tag::Address(attempt.address)).key("failures")
+        self.redis.keys(&Tag::address(attempt.address)).key("failures")
     }
 }
 
