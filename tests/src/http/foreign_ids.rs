@@ -122,3 +122,19 @@ async fn on_every_route_a_foreign_id_answers_byte_for_byte_like_one_that_does_no
         assert!(is_found, "{} {path}: {status} {body}", route.method);
     }
 }
+
+#[tokio::test]
+async fn who_runs_the_platform_is_no_member_of_its_tenants() {
+    let app = App::start().await;
+    let ada = app.founder("acme").await;
+    let operator = app.operator().await.with_header("x-org-id", &ada.slug);
+    let stranger = app.register("stranger@example.com").await;
+    let stranger = app.client.with_token(stranger["access_token"].as_str().unwrap());
+    let stranger = stranger.with_header("x-org-id", &ada.slug);
+    for path in ["/api/v1/vms", "/api/v1/users", "/api/v1/whoami"] {
+        for outsider in [&operator, &stranger] {
+            outsider.get(path).await.expect_problem(404, "tenant_not_found");
+        }
+        ada.client.get(path).await.expect(200);
+    }
+}
