@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bulkhead_kernel::ids::TenantId;
 use serde::{Serialize, de::DeserializeOwned};
 
 /// A unit of background work. The payload names things by their ids; the handler loads them.
@@ -23,6 +24,13 @@ pub trait Job: Serialize + DeserializeOwned + Send + Sync + 'static {
     /// therefore look at the data after it starts and not trust the moment of the enqueue.
     fn unique_key(&self) -> Option<String> {
         None
+    }
+
+    /// Whether a row that names this tenant, or none, can be a job of this kind and payload. One that cannot is dead and
+    /// never runs: its handler would work for somebody else than whom the row is accounted to. A handler that takes its
+    /// tenant from [`crate::Run`] alone needs no more than the default.
+    fn may_belong_to(&self, _tenant: Option<TenantId>) -> bool {
+        true
     }
 
     /// How long after the commit it is due, to the poll interval of the workers.

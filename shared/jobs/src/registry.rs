@@ -38,6 +38,9 @@ impl Registry {
         Fut: Future<Output: IntoOutcome> + Send + 'static,
     {
         let erased: Handler = Box::new(move |run, payload| match serde_json::from_value::<J>(payload) {
+            Ok(job) if !job.may_belong_to(run.tenant) => {
+                Box::pin(async { Outcome::Discard("it belongs to another tenant than its payload".into()) })
+            }
             Ok(job) => {
                 let running = handler(run, job);
                 Box::pin(async move { running.await.into_outcome() })

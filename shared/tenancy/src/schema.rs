@@ -5,7 +5,7 @@ use std::{fmt, ops::RangeInclusive};
 use bulkhead_kernel::{config, ids::TenantId, secret::Secret};
 use sqlx::{AssertSqlSafe, Executor};
 
-use crate::{DbError, OwnerTx, Slug, migrations};
+use crate::{DbError, OwnerTx, migrations};
 
 /// What builds a tenant's schema from nothing, in one transaction.
 const BASELINE: &str = include_str!("../../../migrations/tenant/0001_baseline.sql");
@@ -98,13 +98,13 @@ impl OwnerTx {
         Ok(row.login)
     }
 
-    /// Makes the empty schema and grants its use to the tenant's role alone. Done before: nothing.
-    pub async fn create_tenant_schema(&mut self, tenant: TenantId, slug: &Slug) -> Result<(), DbError> {
+    /// Makes the empty schema and grants its use to the tenant's role alone. Nothing in the catalog tells whose it is, since
+    /// every tenant can read all of it. Done before: nothing.
+    pub async fn create_tenant_schema(&mut self, tenant: TenantId) -> Result<(), DbError> {
         self.meet(tenant);
         let schema = SchemaName(tenant);
         self.run_ddl(format!(
             "CREATE SCHEMA IF NOT EXISTS {schema}; \
-             COMMENT ON SCHEMA {schema} IS '{slug}'; \
              GRANT USAGE ON SCHEMA {schema} TO {schema}"
         ))
         .await

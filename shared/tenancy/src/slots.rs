@@ -33,9 +33,9 @@ use crate::{
     retirement::{Gauges, Life, Reason, Terms},
 };
 
-/// Leaves nothing of a transaction behind: settings, role, locks, subscriptions. `DISCARD ALL` would also drop the
-/// prepared statements that the client believes in.
-const RESET: &str = "RESET ALL; RESET ROLE; SELECT pg_advisory_unlock_all(); UNLISTEN *";
+/// Leaves nothing of a transaction behind: cursors, settings, role, locks, subscriptions. `DISCARD ALL` would also drop
+/// the prepared statements that the client believes in.
+const RESET: &str = "CLOSE ALL; RESET ALL; RESET ROLE; SELECT pg_advisory_unlock_all(); UNLISTEN *";
 
 /// How long a rollback may take before the connection is thrown away instead.
 const ROLLBACK_TIMEOUT: Duration = Duration::from_secs(2);

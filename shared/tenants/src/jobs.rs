@@ -21,4 +21,8 @@ impl Job for OnboardTenant {
     fn unique_key(&self) -> Option<String> {
         Some(self.tenant.to_string())
     }
+
+    fn may_belong_to(&self, tenant: Option<TenantId>) -> bool {
+        tenant == Some(self.tenant)
+    }
 }

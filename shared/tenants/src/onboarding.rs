@@ -6,7 +6,7 @@
 use bulkhead_iam::{members, roles};
 use bulkhead_jobs::Run;
 use bulkhead_mail::{Template, jobs::SendMail};
-use bulkhead_tenancy::{DbError, OwnerTx, Slug};
+use bulkhead_tenancy::{DbError, OwnerTx};
 
 use crate::{StepState, TenantError, jobs::OnboardTenant, store};
 
@@ -55,11 +55,7 @@ impl Step {
     async fn apply(self, run: &Run, tx: &mut OwnerTx, job: OnboardTenant) -> Result<(), TenantError> {
         match self {
             Self::Role => tx.create_tenant_role(job.tenant).await?,
-            Self::Schema => {
-                let (slug, _) = store::get_slug_and_name(tx, job.tenant).await?;
-                let slug: Slug = slug.parse().map_err(|_| TenantError::SlugNeeded)?;
-                tx.create_tenant_schema(job.tenant, &slug).await?;
-            }
+            Self::Schema => tx.create_tenant_schema(job.tenant).await?,
             Self::Migrations => tx.migrate_tenant_schema(job.tenant).await?,
             Self::Defaults => {
                 tx.enter_tenant_schema(job.tenant).await?;

@@ -109,24 +109,9 @@ impl TestDb {
         Db::with_clock(&config.database, clock.clone()).unwrap()
     }
 
-    /// An active tenant, built by the product's own steps but without the job.
+    /// See [`open_tenant`].
     pub async fn tenant(&self, db: &Db, slug: &str) -> TenantId {
-        let tenant = TenantId::new();
-        let slug: Slug = slug.parse().unwrap();
-        let mut tx = db.owner().await.unwrap();
-        sqlx::query!(
-            "INSERT INTO control.tenants (id, slug, name, status) VALUES ($1, $2, $2, 'active')",
-            tenant.uuid(),
-            slug.as_str(),
-        )
-        .execute(tx.conn())
-        .await
-        .unwrap();
-        tx.create_tenant_role(tenant).await.unwrap();
-        tx.create_tenant_schema(tenant, &slug).await.unwrap();
-        tx.migrate_tenant_schema(tenant).await.unwrap();
-        tx.commit().await.unwrap();
-        tenant
+        open_tenant(db, slug).await
     }
 
     /// A connection past the product, as any login.
@@ -138,6 +123,26 @@ impl TestDb {
     pub async fn look_into(&self, tenant: TenantId) -> PgConnection {
         connect(&self.url("postgres"), Some(SchemaName::from(tenant))).await
     }
+}
+
+/// An active tenant, built by the product's own steps but without the job.
+pub async fn open_tenant(db: &Db, slug: &str) -> TenantId {
+    let tenant = TenantId::new();
+    let slug: Slug = slug.parse().unwrap();
+    let mut tx = db.owner().await.unwrap();
+    sqlx::query!(
+        "INSERT INTO control.tenants (id, slug, name, status) VALUES ($1, $2, $2, 'active')",
+        tenant.uuid(),
+        slug.as_str(),
+    )
+    .execute(tx.conn())
+    .await
+    .unwrap();
+    tx.create_tenant_role(tenant).await.unwrap();
+    tx.create_tenant_schema(tenant).await.unwrap();
+    tx.migrate_tenant_schema(tenant).await.unwrap();
+    tx.commit().await.unwrap();
+    tenant
 }
 
 /// The name of the template for the migrations as they are now, should the server outlive a change of them.

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 pub use app::{App, Options};
 pub use client::Client;
-pub use database::{TestDb, run, test_env};
+pub use database::{TestDb, open_tenant, run, test_env};
 pub use persona::{Founder, PASSWORD};
 pub use postgres::Postgres;
 pub use redis::RedisServer;

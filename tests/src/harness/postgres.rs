@@ -42,6 +42,12 @@ impl Postgres {
         format!("postgres://postgres@127.0.0.1:{}/postgres", self.port)
     }
 
+    /// All that it has written to its log so far.
+    pub fn log(&self) -> String {
+        let log = std::fs::read(format!("{}/log", self.folder)).unwrap();
+        String::from_utf8_lossy(&log).into_owned()
+    }
+
     /// Stops it at once, without a word to its clients.
     pub async fn stop(&self) {
         let data = format!("{}/data", self.folder);

@@ -41,6 +41,7 @@ fn paths_named_in_documents_exist() {
     for (name, text) in &documents {
         for path in paths(text) {
             named += 1;
+            let path = path.split("::").next().unwrap_or_default();
             assert!(root().join(path).exists(), "{name} names {path}, which does not exist");
         }
     }
@@ -55,5 +56,37 @@ fn every_problem_code_is_documented_and_no_other() {
     assert_eq!(documented, codes);
     for code in Code::ALL {
         assert!(text.contains(code.title()), "the title of {} differs", code.as_str());
+    }
+}
+
+/// The tests that `docs/isolation.md` names as `file::test`.
+fn tests_named(text: &str) -> Vec<(&str, &str)> {
+    paths(text).filter_map(|path| path.split_once("::")).collect()
+}
+
+#[test]
+fn every_test_named_in_the_promises_exists_and_every_promise_names_one() {
+    let text = read("docs/isolation.md");
+    let named = tests_named(&text);
+    assert!(named.len() >= 30, "only {} tests are named", named.len());
+    for (path, test) in named {
+        let file = read(path);
+        let lines: Vec<&str> = file.lines().collect();
+        let place = lines.iter().position(|line| line.contains(&format!("fn {test}(")));
+        let above = &lines[..place.unwrap_or_default()];
+        let mut attributes = above
+            .iter()
+            .rev()
+            .take_while(|line| line.trim_start().starts_with(['#', '/']));
+        let marked = attributes.any(|line| line.contains("#[test]") || line.contains("#[tokio::test"));
+        assert!(marked, "{path} has no test {test}");
+    }
+    let (_, promises) = text.split_once("## Promises").unwrap();
+    let promises = promises.split("\n## ").next().unwrap();
+    for line in promises
+        .lines()
+        .filter(|line| line.starts_with("| ") && !line.starts_with("| promise"))
+    {
+        assert!(!tests_named(line).is_empty(), "a promise without a test: {line}");
     }
 }

@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod crash;
+mod foreign_ids;
 mod guessing;
 mod hang_ups;
 mod operations;

@@ -5,8 +5,8 @@ use std::time::Duration;
 use bulkhead_jobs::{Outcome, Registry};
 use bulkhead_kernel::config::Jobs;
 
-use super::{Ping, Running, ping, quick, reaches, submit};
-use crate::harness::{TestDb, eventually};
+use super::{Notes, Ping, Running, ping, quick, reaches, submit};
+use crate::harness::{TestDb, eventually, run};
 
 fn registry() -> Registry {
     Registry::new().handle::<Ping, _, _>(|_, _| async { Outcome::Done })
@@ -80,4 +80,38 @@ async fn a_worker_survives_the_loss_of_all_its_connections() {
     }
     assert!(worker.health.is_ready());
     worker.stop().await;
+}
+
+/// NOTIFY needs no privilege, so any role that can send a statement can wake the workers. All that gives is a look at
+/// the table.
+#[tokio::test]
+async fn forged_wake_ups_run_nothing_and_stop_nothing() {
+    let test = TestDb::new().await;
+    let db = test.db(&[]);
+    let tenant = test.tenant(&db, "acme").await;
+    let notes = Notes::default();
+    let noting = notes.clone();
+    let registry = Registry::new().handle::<Ping, _, _>(move |_, job| {
+        noting.add(job.note);
+        async { Outcome::Done }
+    });
+    let worker = Running::start(
+        db.clone(),
+        registry,
+        &Jobs {
+            poll: Duration::from_secs(3600),
+            ..quick()
+        },
+    );
+    listener(&test, 0).await;
+    let mut tx = db.tenant(tenant).await.unwrap();
+    for index in 0..200 {
+        let forged =
+            format!("NOTIFY bulkhead_jobs, '{{\"id\": {index}, \"kind\": \"test.ping\", \"queue\": \"no such\"}}'");
+        run(tx.conn(), &forged).await;
+    }
+    tx.commit().await.unwrap();
+    reaches(&test, submit(&db, &ping("real")).await, "done").await;
+    worker.stop().await;
+    assert_eq!(notes.list(), ["real"]);
 }

@@ -11,7 +11,7 @@ async fn building_twice_changes_nothing() {
     let tenant = test.tenant(&db, "acme").await;
     let mut tx = db.owner().await.unwrap();
     tx.create_tenant_role(tenant).await.unwrap();
-    tx.create_tenant_schema(tenant, &"acme".parse().unwrap()).await.unwrap();
+    tx.create_tenant_schema(tenant).await.unwrap();
     tx.migrate_tenant_schema(tenant).await.unwrap();
     tx.commit().await.unwrap();
     let mut admin = test.connect("postgres").await;

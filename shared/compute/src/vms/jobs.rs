@@ -1,7 +1,7 @@
 //! The hint that a VM is due.
 
 use bulkhead_jobs::Job;
-use bulkhead_kernel::ids::VmId;
+use bulkhead_kernel::ids::{TenantId, VmId};
 use serde::{Deserialize, Serialize};
 
 /// Look at this VM now rather than at the next poll. Losing, repeating or exhausting it changes nothing:
@@ -15,4 +15,8 @@ pub struct ReconcileVm {
 impl Job for ReconcileVm {
     const KIND: &'static str = "vms.reconcile";
     const MAX_ATTEMPTS: u16 = 3;
+
+    fn may_belong_to(&self, tenant: Option<TenantId>) -> bool {
+        tenant.is_some()
+    }
 }

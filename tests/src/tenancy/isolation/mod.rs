@@ -1,4 +1,10 @@
-//! What the database itself refuses, even to code that is wrong.
+//! What the database itself refuses, even to code that is wrong (docs/isolation.md).
+
+mod escapes;
+mod functions;
+mod leftovers;
+mod matrix;
+mod statements;
 
 use bulkhead_kernel::ids::TenantId;
 use bulkhead_tenancy::{Db, DbError, Message, SERVED_VERSIONS, SchemaName};

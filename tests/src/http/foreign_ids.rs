@@ -1,0 +1,140 @@
+//! What belongs to another tenant answers like what does not exist, on every route that the document knows.
+
+use std::collections::BTreeMap;
+
+use bulkhead_kernel::ids::{TenantId, VmId};
+use http::Method;
+use serde_json::{Value, json};
+
+use crate::harness::{App, Client, Founder};
+
+/// One id that the caller may know, one of another tenant, and one that nobody has.
+struct Ids {
+    own: String,
+    foreign: String,
+    missing: String,
+}
+
+/// An operation whose path carries an id.
+#[derive(Debug, Clone)]
+struct Route {
+    method: Method,
+    path: String,
+    /// The example of the document, where it takes a body.
+    body: Option<String>,
+    /// Whether it is closed to all tenants alike.
+    is_for_operators: bool,
+}
+
+/// The routes of the document that carry an id, also under the other name that tenants have.
+fn routes(document: &Value) -> Vec<Route> {
+    let mut routes = Vec::new();
+    let paths = document["paths"].as_object().unwrap().iter();
+    for (path, operations) in paths.filter(|(path, _)| path.contains('{')) {
+        for (method, operation) in operations.as_object().unwrap() {
+            let body = &operation["requestBody"]["content"]["application/json"];
+            let route = Route {
+                method: method.to_uppercase().parse().unwrap(),
+                path: path.clone(),
+                body: body.is_object().then(|| body["example"].to_string()),
+                is_for_operators: operation["x-permission"] == "operator",
+            };
+            if let Some(rest) = path.strip_prefix("/api/v1/tenants") {
+                let path = format!("/api/v1/orgs{rest}");
+                routes.push(Route { path, ..route.clone() });
+            }
+            routes.push(route);
+        }
+    }
+    routes
+}
+
+async fn machine(founder: &Founder) -> String {
+    let templates = founder.client.get("/api/v1/vm-templates").await.expect(200);
+    let machine = json!({
+        "name": "secret", "source_type": "template", "template_id": templates[0]["id"],
+        "cpu": 2, "memory_gb": 4, "disk_gb": 40,
+    });
+    let vm = founder.client.post("/api/v1/vms", &machine).await.expect(202);
+    vm["id"].as_str().unwrap().to_owned()
+}
+
+/// The ids of each noun that stands before an id in a path. A route with a new noun gets its line here.
+async fn ids(ada: &Founder, bob: &Founder) -> BTreeMap<&'static str, Ids> {
+    let tenants = || Ids {
+        own: ada.tenant.to_string(),
+        foreign: bob.tenant.to_string(),
+        missing: TenantId::new().to_string(),
+    };
+    let vms = Ids {
+        own: machine(ada).await,
+        foreign: machine(bob).await,
+        missing: VmId::new().to_string(),
+    };
+    BTreeMap::from([("tenants", tenants()), ("orgs", tenants()), ("vms", vms)])
+}
+
+/// The status, the kind of body, and the body but for the id of the request.
+async fn answer(client: &Client, route: &Route, path: &str) -> (u16, String, String) {
+    let content_type = if route.body.is_some() { "application/json" } else { "" };
+    let body = route.body.clone().unwrap_or_default();
+    let answer = client.send(route.method.clone(), path, content_type, body).await;
+    let kind = answer.headers.get("content-type");
+    let kind = kind.map(|kind| kind.to_str().unwrap().to_owned()).unwrap_or_default();
+    let mut text = answer.text.clone();
+    if kind == "application/problem+json" {
+        text = text.replace(answer.json()["instance"].as_str().unwrap(), "");
+    }
+    (answer.status.as_u16(), kind, text)
+}
+
+#[tokio::test]
+async fn on_every_route_a_foreign_id_answers_byte_for_byte_like_one_that_does_not_exist() {
+    let app = App::start().await;
+    let (ada, bob) = (app.founder("acme").await, app.founder("bolt").await);
+    let ids = ids(&ada, &bob).await;
+    let document = app.client.get("/openapi.json").await.expect(200);
+    let routes = routes(&document);
+    assert!(routes.len() >= 7, "{routes:?}");
+    let mut own = Vec::new();
+    for route in &routes {
+        let Route { method, path, .. } = route;
+        let (before, after) = path
+            .split_once("{id}")
+            .unwrap_or_else(|| panic!("{path} has no {{id}}"));
+        let noun = before.trim_end_matches('/').rsplit('/').next().unwrap();
+        let ids = ids.get(noun).unwrap_or_else(|| panic!("give {path} a line in ids()"));
+        let of = |id: &str| format!("{before}{id}{after}");
+        let missing = answer(&ada.client, route, &of(&ids.missing)).await;
+        let foreign = answer(&ada.client, route, &of(&ids.foreign)).await;
+        let expected = if route.is_for_operators { 403 } else { 404 };
+        assert_eq!(missing.0, expected, "{method} {path}: {missing:?}");
+        assert_eq!(foreign, missing, "{method} {path}");
+        if !route.is_for_operators {
+            own.push((route, of(&ids.own)));
+        }
+    }
+    // The same calls find what is one's own, those that end it last.
+    own.sort_by_key(|(route, _)| route.method == Method::DELETE);
+    for (route, path) in own {
+        let (status, _, body) = answer(&ada.client, route, &path).await;
+        let is_found = (200..300).contains(&status) || [409, 422].contains(&status);
+        assert!(is_found, "{} {path}: {status} {body}", route.method);
+    }
+}
+
+#[tokio::test]
+async fn who_runs_the_platform_is_no_member_of_its_tenants() {
+    let app = App::start().await;
+    let ada = app.founder("acme").await;
+    let operator = app.operator().await.with_header("x-org-id", &ada.slug);
+    let stranger = app.register("stranger@example.com").await;
+    let stranger = app.client.with_token(stranger["access_token"].as_str().unwrap());
+    let stranger = stranger.with_header("x-org-id", &ada.slug);
+    for path in ["/api/v1/vms", "/api/v1/users", "/api/v1/whoami"] {
+        for outsider in [&operator, &stranger] {
+            outsider.get(path).await.expect_problem(404, "tenant_not_found");
+        }
+        ada.client.get(path).await.expect(200);
+    }
+}
