@@ -22,6 +22,7 @@ use crate::{
 pub struct Db(Arc<Inner>);
 
 struct Inner {
+    settings: config::Database,
     owner: Slots,
     control: Slots,
     tenant: Slots,
@@ -35,12 +36,17 @@ impl Db {
     /// Prepares the three sets of connections. Fails only on a URL that is none.
     pub fn new(settings: &config::Database) -> Result<Self, DbError> {
         let options = |url: &Secret| url.expose().parse::<PgConnectOptions>().map_err(DbError::from);
-        let slots = |pool, url, size| Ok::<_, DbError>(Slots::new(pool, options(url)?, size, settings.acquire_timeout));
+        let slots = |pool, url, size| {
+            let options = options(url)?;
+            let (cache, patience) = (settings.statement_cache, settings.acquire_timeout);
+            Ok::<_, DbError>(Slots::new(pool, options, cache, size, patience))
+        };
         Ok(Self(Arc::new(Inner {
+            settings: settings.clone(),
             owner: slots("owner", &settings.owner_url, settings.owner_connections)?,
             control: slots("control", &settings.control_url, settings.control_connections)?,
             tenant: slots("tenant", &settings.tenant_url, settings.tenant_connections)?,
-            direct: options(&settings.control_url)?,
+            direct: options(settings.direct_url.as_ref().unwrap_or(&settings.control_url))?,
             registry: Registry::default(),
             acquire_timeout: settings.acquire_timeout,
             statement_ms: u64::try_from(settings.statement_timeout.as_millis()).unwrap_or(5_000),
@@ -130,6 +136,19 @@ impl Db {
     async fn resolve_anew(&self, tenant: TenantId) -> Result<TenantRef, DbError> {
         self.0.registry.forget(tenant);
         self.resolve(&TenantSelector::Id(tenant)).await
+    }
+
+    /// What this was made from.
+    pub(crate) fn settings(&self) -> &config::Database {
+        &self.0.settings
+    }
+
+    /// The first row of a statement that the tenant login runs by itself, inside of no tenant.
+    pub(crate) async fn as_tenant_login(&self, statement: &str) -> Result<PgRow, DbError> {
+        let mut lease = self.0.tenant.acquire(None).await?;
+        let message = sqlx::raw_sql(AssertSqlSafe(statement.to_owned()));
+        let row = lease.conn().fetch_one(message).await;
+        row.map_err(|error| lease.classify(error))
     }
 
     /// How long the database takes to answer.

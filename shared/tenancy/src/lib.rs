@@ -12,6 +12,7 @@
 
 mod control;
 mod db;
+pub mod doctor;
 mod error;
 mod message;
 mod meter;

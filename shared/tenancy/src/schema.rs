@@ -34,23 +34,35 @@ impl fmt::Display for SchemaName {
     }
 }
 
+/// How a login gets a tenant's role: to take it, never to have its rights unasked. From 16 on the grant itself says so;
+/// before, only that the login is NOINHERIT.
+const fn grant_options(server_version: i32) -> &'static str {
+    if server_version >= 160_000 {
+        "WITH INHERIT FALSE, SET TRUE"
+    } else {
+        ""
+    }
+}
+
 impl OwnerTx {
     /// Makes the tenant's own role, which cannot log in, and lets the tenant login take it. Done before: nothing.
     pub async fn create_tenant_role(&mut self, tenant: TenantId) -> Result<(), DbError> {
         let role = SchemaName(tenant);
-        let exists = sqlx::query_scalar!(
+        let server = sqlx::query!(
             r#"
-            SELECT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = $1) AS "exists!"
+            SELECT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = $1) AS "has_role!",
+                   pg_catalog.current_setting('server_version_num')::integer AS "version!"
             "#,
             role.to_string(),
         )
         .fetch_one(self.conn())
         .await?;
-        if exists {
+        if server.has_role {
             return Ok(());
         }
+        let options = grant_options(server.version);
         self.run_ddl(format!(
-            "CREATE ROLE {role} NOLOGIN INHERIT IN ROLE bulkhead_tenants ROLE bulkhead_tenant"
+            "CREATE ROLE {role} NOLOGIN INHERIT IN ROLE bulkhead_tenants; GRANT {role} TO bulkhead_tenant {options}"
         ))
         .await
     }

@@ -24,8 +24,13 @@ use tokio::{
 use crate::{DbError, DbMeter};
 
 /// Leaves nothing of a transaction behind: settings, role, locks, subscriptions. `DISCARD ALL` would also drop the
-/// prepared statements that the client believes in.
+/// prepared statements that the client believes in. It goes in one message with the end of the transaction, because
+/// behind a transaction pooler the next message may reach another server process.
 const RESET: &str = "RESET ALL; RESET ROLE; SELECT pg_advisory_unlock_all(); UNLISTEN *";
+
+/// The same where no statement is kept. sqlx then still names each one anew and never closes it, and behind a pooler
+/// the next client on this server process would trip over the name.
+const RESET_AND_FORGET: &str = "RESET ALL; RESET ROLE; SELECT pg_advisory_unlock_all(); UNLISTEN *; DEALLOCATE ALL";
 
 /// How long a rollback may take before the connection is thrown away instead.
 const ROLLBACK_TIMEOUT: Duration = Duration::from_secs(2);
@@ -47,6 +52,7 @@ pub(crate) struct Slots {
     waiters: Gauge,
     acquire_secs: Histogram,
     options: PgConnectOptions,
+    reset: &'static str,
     places: Arc<[Mutex<Slot>]>,
     /// One permit for each place: who holds it finds the place free, unless somebody impatient has taken it.
     lanes: Box<[Arc<Semaphore>]>,
@@ -55,12 +61,21 @@ pub(crate) struct Slots {
 }
 
 impl Slots {
-    pub(crate) fn new(pool: &'static str, options: PgConnectOptions, size: usize, acquire_timeout: Duration) -> Self {
+    /// `cached` is how many prepared statements each connection keeps.
+    pub(crate) fn new(
+        pool: &'static str,
+        options: PgConnectOptions,
+        cached: usize,
+        size: usize,
+        acquire_timeout: Duration,
+    ) -> Self {
+        let options = options.application_name("bulkhead").disable_statement_logging();
         Self {
             in_use: telemetry::db_pool_in_use(pool),
             waiters: telemetry::db_pool_waiters(pool),
             acquire_secs: telemetry::db_acquire(pool),
-            options: options.application_name("bulkhead").disable_statement_logging(),
+            options: options.statement_cache_capacity(cached),
+            reset: if cached == 0 { RESET_AND_FORGET } else { RESET },
             places: (0..size).map(|_| Mutex::new(Slot::Empty)).collect(),
             lanes: (0..size).map(|_| Arc::new(Semaphore::new(1))).collect(),
             permits: Arc::new(Semaphore::new(size)),
@@ -88,6 +103,7 @@ impl Slots {
                 is_marked: false,
                 is_broken: false,
                 is_fresh,
+                reset: self.reset,
                 meter: DbMeter::current(),
                 since: Instant::now(),
             })
@@ -217,6 +233,7 @@ pub(crate) struct Lease {
     /// Whether nothing more can be said to the server on it.
     is_broken: bool,
     is_fresh: bool,
+    reset: &'static str,
     meter: Option<DbMeter>,
     since: Instant,
 }
@@ -230,7 +247,8 @@ impl Lease {
     /// Commits and resets in one message. `SET CONSTRAINTS` fails in a transaction that an earlier error has spoilt,
     /// where a bare `COMMIT` would quietly roll back.
     pub(crate) async fn commit(mut self) -> Result<(), DbError> {
-        self.run(format!("SET CONSTRAINTS ALL IMMEDIATE; COMMIT; {RESET}"))
+        let reset = self.reset;
+        self.run(format!("SET CONSTRAINTS ALL IMMEDIATE; COMMIT; {reset}"))
             .await?;
         self.is_marked = false;
         Ok(())
@@ -275,14 +293,14 @@ impl Drop for Lease {
         if !self.is_marked {
             berth.park(connection);
         } else if let Ok(runtime) = Handle::try_current() {
-            runtime.spawn(roll_back(connection, berth));
+            runtime.spawn(roll_back(connection, berth, self.reset));
         }
     }
 }
 
 /// Makes a marked connection fit for the next caller, or drops it; its berth stays taken meanwhile.
-async fn roll_back(mut connection: PgConnection, berth: Berth) {
-    let message = AssertSqlSafe(format!("ROLLBACK; {RESET}"));
+async fn roll_back(mut connection: PgConnection, berth: Berth, reset: &str) {
+    let message = AssertSqlSafe(format!("ROLLBACK; {reset}"));
     match timeout(ROLLBACK_TIMEOUT, connection.execute(sqlx::raw_sql(message))).await {
         Ok(Ok(_)) => berth.park(connection),
         Ok(Err(error)) => tracing::debug!(error = &error as &dyn std::error::Error, "a rollback failed"),

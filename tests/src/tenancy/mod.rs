@@ -1,5 +1,7 @@
 //! The compartments: who gets in, and what cannot get out.
 
 mod connections;
+mod doctor;
 mod isolation;
+mod poolers;
 mod schema;
