@@ -36,7 +36,7 @@ pub enum CliError {
     #[error("the doctor cannot work")]
     Doctor(#[from] DoctorError),
     /// The report, already printed, says what failed.
-    #[error("tenants are not proved to be isolated")]
+    #[error("the examination failed")]
     NotIsolated,
     /// The URL of Redis is none.
     #[error("redis cannot be used")]

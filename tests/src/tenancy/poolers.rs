@@ -7,7 +7,7 @@ use bulkhead_tenancy::{
 use futures_util::future::join_all;
 use sqlx::Row;
 
-use super::doctor::{ORDER, assert_passed, db_with, verdict};
+use super::doctor::{ORDER, assert_passed, assert_verdict, db_with};
 use crate::harness::{PgBouncer, TestDb, run};
 
 async fn examined(test: &TestDb, pooler: &PgBouncer, statement_cache: usize) -> Report {
@@ -25,7 +25,7 @@ async fn in_transaction_mode_the_doctor_passes_and_names_it() {
     assert_passed(&report);
     assert_eq!(report.pooler.mode, Mode::Transaction);
     assert_eq!(report.pooler.software, Some("PgBouncer"), "{report:#?}");
-    assert_eq!(verdict(&report, "notifications"), Verdict::Passed);
+    assert_verdict(&report, "notifications", Verdict::Passed);
 }
 
 #[tokio::test]
@@ -57,7 +57,7 @@ async fn where_prepared_statements_are_not_known_the_doctor_says_what_to_set_and
         "nothing_left",
         "undone_is_undone",
     ] {
-        assert_eq!(verdict(&report, name), Verdict::Passed, "{report:#?}");
+        assert_verdict(&report, name, Verdict::Passed);
     }
 }
 
@@ -83,7 +83,7 @@ async fn in_statement_mode_the_doctor_fails_and_names_it() {
     settings.push(("BULKHEAD__DATABASE__CONTROL_URL".into(), test.url("bulkhead_control")));
     let report = doctor::isolation(&db_with(settings), ORDER).await.unwrap();
     assert_eq!(report.pooler.mode, Mode::Statement);
-    assert_eq!(verdict(&report, "pooler_mode"), Verdict::Failed);
+    assert_verdict(&report, "pooler_mode", Verdict::Failed);
 }
 
 #[tokio::test]
@@ -95,7 +95,7 @@ async fn a_listener_that_goes_through_the_pooler_is_noted() {
     let mut settings = test.settings_behind(&pooler.url(), 0);
     settings.retain(|(key, _)| key != "BULKHEAD__DATABASE__DIRECT_URL");
     let report = doctor::isolation(&db_with(settings), ORDER).await.unwrap();
-    assert_eq!(verdict(&report, "notifications"), Verdict::Noted);
+    assert_verdict(&report, "notifications", Verdict::Noted);
     assert!(report.is_passed(), "{report:#?}");
 }
 
@@ -122,7 +122,7 @@ async fn dates_stay_readable_on_a_server_with_another_style_unless_the_login_has
         return;
     };
     let report = examined(&test, &other, 0).await;
-    assert_eq!(verdict(&report, "dates_are_readable"), Verdict::Failed, "{report:#?}");
+    assert_verdict(&report, "dates_are_readable", Verdict::Failed);
 }
 
 #[tokio::test]

@@ -37,7 +37,7 @@ pub(super) struct Traces {
 /// Searches the server process that this client is given now.
 pub(super) async fn search(db: &Db) -> Result<Traces, DbError> {
     let row = db.as_tenant_login(SEARCH).await?;
-    let text = |column| Ok::<_, sqlx::Error>(row.try_get::<Option<String>, _>(column)?);
+    let text = |column| row.try_get::<Option<String>, _>(column);
     let columns = ["role", "settings", "mark", "locks", "channels", "cursors", "temporary"];
     let mut left = Vec::new();
     for column in columns {
