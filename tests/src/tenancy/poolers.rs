@@ -78,10 +78,7 @@ async fn in_statement_mode_the_doctor_fails_and_names_it() {
     let Some(pooler) = PgBouncer::start(&test, "statement", 4).await else {
         return;
     };
-    let mut settings = test.settings_behind(&pooler.url(), 0);
-    // What the doctor itself needs besides: the control role in a mode that knows transactions.
-    settings.push(("BULKHEAD__DATABASE__CONTROL_URL".into(), test.url("bulkhead_control")));
-    let report = doctor::isolation(&db_with(settings), ORDER).await.unwrap();
+    let report = examined(&test, &pooler, 0).await;
     assert_eq!(report.pooler.mode, Mode::Statement);
     assert_verdict(&report, "pooler_mode", Verdict::Failed);
 }

@@ -12,7 +12,8 @@ const MANY_ROLES: i64 = 1_000;
 const DENIED: &str = "42501";
 
 pub(super) async fn server_version(db: &Db) -> Result<String, DbError> {
-    let mut tx = db.control().await?;
+    // Not through the pooler, which may refuse transactions.
+    let mut tx = db.owner().await?;
     let version = sqlx::query_scalar!(r#"SELECT pg_catalog.current_setting('server_version') AS "version!""#)
         .fetch_one(tx.conn())
         .await?;
