@@ -1,10 +1,10 @@
 # Every target is one script or one cargo command; `make help` lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: help dev dev-up dev-down dev-reset demo test bench bench-short bench-tenants house prepare prepare-check fmt fmt-check lint openapi openapi-check deny ci
+.PHONY: help dev dev-up dev-down dev-reset demo test test-pgbouncer test-pg18 bench bench-short bench-tenants house prepare prepare-check fmt fmt-check lint openapi openapi-check deny ci
 
 help: ## this list
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' Makefile | expand -t 22
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1	\2/p' Makefile | expand -t 22
 
 dev: ## start the product here and keep it until Ctrl-C
 	@scripts/dev
@@ -23,6 +23,12 @@ demo: ## play the tour of the README against the running product
 
 test: ## every test, with a PostgreSQL and a Redis of its own (ARGS=... go to the runner)
 	@scripts/test $(ARGS)
+
+test-pgbouncer: ## the same with the product behind a PgBouncer in transaction mode, 4 server connections
+	@scripts/test-pgbouncer $(ARGS)
+
+test-pg18: ## the same on PostgreSQL 18 (PG18_BIN names a folder with its programs; else npm brings one)
+	@scripts/test-pg18 $(ARGS)
 
 house: ## the tests that keep the code base in order
 	@scripts/test house::

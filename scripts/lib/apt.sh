@@ -13,6 +13,9 @@ package_for() {
         redis)
             apt-cache "${APT[@]}" pkgnames | grep -xE 'redis-server|valkey-server' | sort | sed -n 1p
             ;;
+        pgbouncer)
+            apt-cache "${APT[@]}" pkgnames pgbouncer | grep -xF pgbouncer
+            ;;
     esac
 }
 

@@ -1,5 +1,6 @@
 # shellcheck shell=bash
-# Finds PostgreSQL 15 or later and Redis or Valkey, or installs what is missing. Sets PG_BIN and REDIS_SERVER.
+# Finds PostgreSQL 15 or later, Redis or Valkey and PgBouncer, or installs what is missing. Sets PG_BIN, REDIS_SERVER and
+# PGBOUNCER.
 # Needs say.sh and places.sh.
 
 is_postgres_15() {
@@ -52,7 +53,22 @@ find_redis() {
     return 1
 }
 
-# Those of the given needs (postgres, redis) that are not there.
+find_pgbouncer() {
+    local program
+    if [ -n "${PGBOUNCER-}" ]; then
+        as_server "$PGBOUNCER" --version >/dev/null 2>&1 || die "PGBOUNCER=$PGBOUNCER does not run"
+        return
+    fi
+    for program in "$(command -v pgbouncer)" /usr/sbin/pgbouncer "$STORE/tools/pgbouncer/bin/pgbouncer"; do
+        if [ -n "$program" ] && as_server "$program" --version >/dev/null 2>&1; then
+            PGBOUNCER=$program
+            return
+        fi
+    done
+    return 1
+}
+
+# Those of the given needs (postgres, redis, pgbouncer) that are not there.
 missing_of() {
     local need
     for need in "$@"; do
@@ -74,6 +90,6 @@ provide() {
     local need
     for need in "$@"; do
         "find_$need" || die "no $need found, and no way to install it: install PostgreSQL 15 or later and Redis or Valkey," \
-            "or set DATABASE_URL and REDIS_URL (PG_BIN and REDIS_SERVER name programs at unusual places)"
+            "or set DATABASE_URL and REDIS_URL (PG_BIN, REDIS_SERVER and PGBOUNCER name programs at unusual places)"
     done
 }

@@ -4,7 +4,7 @@ use std::{error::Error, io, net::SocketAddr};
 
 use bulkhead_iam::{identities::IdentityError, passwords::PasswordError, tokens::KeyError};
 use bulkhead_kernel::{config::Mistakes, telemetry::TelemetryError};
-use bulkhead_tenancy::DbError;
+use bulkhead_tenancy::{DbError, doctor::DoctorError};
 use bulkhead_tenants::TenantError;
 use bulkhead_traffic::MalformedUrl;
 
@@ -32,6 +32,12 @@ pub enum CliError {
     /// A URL of the database is none, or the database failed.
     #[error("the database cannot be used")]
     Database(#[from] DbError),
+    /// The examination could not be carried out.
+    #[error("the doctor cannot work")]
+    Doctor(#[from] DoctorError),
+    /// The report, already printed, says what failed.
+    #[error("the examination failed")]
+    NotIsolated,
     /// The URL of Redis is none.
     #[error("redis cannot be used")]
     Redis(#[from] MalformedUrl),

@@ -1,5 +1,6 @@
 //! The commands of the binary. Each asks only for the settings it uses; all mistakes in them are reported together.
 
+mod doctor;
 mod error;
 mod operators;
 mod seed;
@@ -54,6 +55,9 @@ enum Command {
         #[arg(long, default_value = "demo")]
         tenant: String,
     },
+    /// Examine the deployment
+    #[command(subcommand)]
+    Doctor(doctor::Examination),
     /// Print the OpenAPI document
     Openapi,
 }
@@ -84,6 +88,7 @@ impl Command {
             Self::GenerateKeys { dir } => generate_keys(dir),
             Self::CreateOperator(credentials) => operators::create(credentials).await,
             Self::Seed { operator, tenant } => seed::run(operator, &tenant).await,
+            Self::Doctor(examination) => doctor::run(examination).await,
             Self::Openapi => {
                 say(&format!("{:#}", openapi::document()));
                 Ok(())

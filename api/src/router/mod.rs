@@ -8,7 +8,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use crate::{
     middleware::{Observer, cors, guard, observe},
     openapi,
-    routes::{auth, docs, onboarding, service, tenants, users, vm_templates, vms, whoami},
+    routes::{auth, docs, doctor, onboarding, service, tenants, users, vm_templates, vms, whoami},
     state::{AppState, RequestLimits},
 };
 
@@ -46,7 +46,8 @@ pub(crate) fn documented() -> OpenApiRouter<AppState> {
         .merge(for_anyone())
         .merge(for_the_signed_in())
         .nest("/tenants", tenants())
-        .merge(for_members());
+        .merge(for_members())
+        .merge(for_operators());
     OpenApiRouter::with_openapi(openapi::skeleton())
         .merge(for_machines())
         .nest(V1, api)
@@ -97,6 +98,11 @@ fn for_members() -> OpenApiRouter<AppState> {
         .routes(routes!(vms::list, vms::create))
         .routes(routes!(vms::get, vms::delete))
         .routes(routes!(vms::logs))
+}
+
+/// Those who run the platform.
+fn for_operators() -> OpenApiRouter<AppState> {
+    OpenApiRouter::default().routes(routes!(doctor::isolation))
 }
 
 /// Puts the layers around the routes; the last one added is the outermost.

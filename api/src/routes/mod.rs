@@ -2,6 +2,7 @@
 
 pub mod auth;
 pub mod docs;
+pub mod doctor;
 pub mod onboarding;
 mod page;
 pub mod service;

@@ -26,6 +26,7 @@ use crate::{
 pub struct Db(Arc<Inner>);
 
 struct Inner {
+    settings: config::Database,
     owner: Slots,
     control: Slots,
     tenant: Shards,
@@ -51,6 +52,7 @@ impl Db {
                 pool,
                 shard: 0,
                 options: options(url)?,
+                statement_cache: settings.statement_cache,
                 size,
                 acquire_timeout: settings.acquire_timeout,
                 is_affine: settings.affinity,
@@ -60,11 +62,12 @@ impl Db {
         };
         let slots = |plan| Slots::new(plan, Vec::new());
         Ok(Self(Arc::new(Inner {
+            settings: settings.clone(),
             owner: slots(plan("owner", &settings.owner_url, settings.owner_connections)?),
             control: slots(plan("control", &settings.control_url, settings.control_connections)?),
             tenant: Shards::new(plan("tenant", &settings.tenant_url, settings.tenant_connections)?),
             logins: Arc::new(Logins::of(settings)),
-            direct: options(&settings.control_url)?,
+            direct: options(settings.direct_url.as_ref().unwrap_or(&settings.control_url))?,
             registry: Registry::default(),
             acquire_timeout: settings.acquire_timeout,
             statement_ms: u64::try_from(settings.statement_timeout.as_millis()).unwrap_or(5_000),
@@ -155,6 +158,19 @@ impl Db {
     async fn resolve_anew(&self, tenant: TenantId) -> Result<TenantRef, DbError> {
         self.0.registry.forget(tenant);
         self.resolve(&TenantSelector::Id(tenant)).await
+    }
+
+    /// What this was made from.
+    pub(crate) fn settings(&self) -> &config::Database {
+        &self.0.settings
+    }
+
+    /// The first row of a statement that the tenant login runs by itself, inside of no tenant.
+    pub(crate) async fn as_tenant_login(&self, statement: &str) -> Result<PgRow, DbError> {
+        let mut lease = self.0.tenant.of(0).acquire(None).await?;
+        let message = sqlx::raw_sql(AssertSqlSafe(statement.to_owned()));
+        let row = lease.conn().fetch_one(message).await;
+        row.map_err(|error| lease.classify(error))
     }
 
     /// How long the database takes to answer.

@@ -15,6 +15,7 @@
 mod budget;
 mod control;
 mod db;
+pub mod doctor;
 mod error;
 mod message;
 mod meter;

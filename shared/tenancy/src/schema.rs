@@ -50,6 +50,16 @@ impl Logins {
     }
 }
 
+/// How a login gets a tenant's role: to take it, never to have its rights unasked. From 16 on the grant itself says so;
+/// before, only that the login is NOINHERIT.
+const fn grant_options(server_version: i32) -> &'static str {
+    if server_version >= 160_000 {
+        "WITH INHERIT FALSE, SET TRUE"
+    } else {
+        ""
+    }
+}
+
 impl OwnerTx {
     /// Gives the tenant a shard and makes its own role, which cannot log in and which the shard's login alone may take.
     /// Opens a new shard when all are full. Done before: nothing.
@@ -59,7 +69,8 @@ impl OwnerTx {
             r#"
             SELECT r.oid IS NOT NULL AS "exists!",
                    EXISTS (SELECT FROM pg_catalog.pg_auth_members AS m
-                           WHERE m.roleid = r.oid AND m.member = $2::text::regrole) AS "is_granted!"
+                           WHERE m.roleid = r.oid AND m.member = $2::text::regrole) AS "is_granted!",
+                   pg_catalog.current_setting('server_version_num')::integer AS "version!"
             FROM (VALUES ($1::text)) AS wanted (name)
                      LEFT JOIN pg_catalog.pg_roles AS r ON r.rolname = wanted.name
             "#,
@@ -68,12 +79,13 @@ impl OwnerTx {
         )
         .fetch_one(self.conn())
         .await?;
+        let grant = format!("GRANT {role} TO {login} {}", grant_options(row.version));
         match (row.exists, row.is_granted) {
             (false, _) => {
-                let create = format!("CREATE ROLE {role} NOLOGIN INHERIT IN ROLE bulkhead_tenants ROLE {login}");
-                self.run_ddl(create).await
+                self.run_ddl(format!("CREATE ROLE {role} NOLOGIN INHERIT IN ROLE bulkhead_tenants; {grant}"))
+                    .await
             }
-            (true, false) => self.run_ddl(format!("GRANT {role} TO {login}")).await,
+            (true, false) => self.run_ddl(grant).await,
             (true, true) => Ok(()),
         }
     }

@@ -34,8 +34,13 @@ use crate::{
 };
 
 /// Leaves nothing of a transaction behind: cursors, settings, role, locks, subscriptions. `DISCARD ALL` would also drop
-/// the prepared statements that the client believes in.
+/// the prepared statements that the client believes in. It goes in one message with the end of the transaction, because
+/// behind a transaction pooler the next message may reach another server process.
 const RESET: &str = "CLOSE ALL; RESET ALL; RESET ROLE; SELECT pg_advisory_unlock_all(); UNLISTEN *";
+
+/// The same where no statement is kept. sqlx then still names each one anew and never closes it, and behind a pooler
+/// the next client on this server process would trip over the name.
+const RESET_AND_FORGET: &str = "CLOSE ALL; RESET ALL; RESET ROLE; SELECT pg_advisory_unlock_all(); UNLISTEN *; DEALLOCATE ALL";
 
 /// How long a rollback may take before the connection is thrown away instead.
 const ROLLBACK_TIMEOUT: Duration = Duration::from_secs(2);
@@ -65,6 +70,8 @@ pub(crate) struct Plan {
     pub(crate) pool: &'static str,
     pub(crate) shard: i16,
     pub(crate) options: PgConnectOptions,
+    /// How many prepared statements each connection keeps.
+    pub(crate) statement_cache: usize,
     pub(crate) size: usize,
     pub(crate) acquire_timeout: Duration,
     /// Whether callers with the same key prefer the same connection.
@@ -80,6 +87,7 @@ pub(crate) struct Slots {
     acquire_secs: Histogram,
     gauges: Gauges,
     plan: Plan,
+    reset: &'static str,
     set: Arc<Set>,
     /// One permit for each place: who holds it finds the place free, unless somebody impatient has taken it.
     lanes: Box<[Arc<Semaphore>]>,
@@ -101,7 +109,13 @@ struct Set {
 impl Slots {
     /// A set that begins with some connections already open, of which it keeps as many as it has places.
     pub(crate) fn new(mut plan: Plan, open: Vec<Kept>) -> Self {
-        plan.options = plan.options.application_name("bulkhead").disable_statement_logging();
+        let options = plan.options.application_name("bulkhead").disable_statement_logging();
+        plan.options = options.statement_cache_capacity(plan.statement_cache);
+        let reset = if plan.statement_cache == 0 {
+            RESET_AND_FORGET
+        } else {
+            RESET
+        };
         let (pool, shard) = (plan.pool, plan.shard);
         let mut open = open.into_iter().map(Slot::Idle);
         let places = (0..plan.size).map(|_| Mutex::new(open.next().unwrap_or(Slot::Empty)));
@@ -124,6 +138,7 @@ impl Slots {
             ],
             acquire_secs: telemetry::db_acquire(pool),
             gauges: Gauges::new(pool, shard),
+            reset,
             set,
             lanes: (0..plan.size).map(|_| Arc::new(Semaphore::new(1))).collect(),
             permits: Arc::new(Semaphore::new(plan.size)),
@@ -157,6 +172,7 @@ impl Slots {
                 is_marked: false,
                 is_broken: false,
                 is_fresh,
+                reset: self.reset,
                 meter: DbMeter::current(),
                 since: Instant::now(),
             })
@@ -345,6 +361,7 @@ pub(crate) struct Lease {
     /// Whether nothing more can be said to the server on it.
     is_broken: bool,
     is_fresh: bool,
+    reset: &'static str,
     meter: Option<DbMeter>,
     since: Instant,
 }
@@ -358,7 +375,8 @@ impl Lease {
     /// Commits and resets in one message. `SET CONSTRAINTS` fails in a transaction that an earlier error has spoilt,
     /// where a bare `COMMIT` would quietly roll back.
     pub(crate) async fn commit(mut self) -> Result<(), DbError> {
-        self.run(format!("SET CONSTRAINTS ALL IMMEDIATE; COMMIT; {RESET}"))
+        let reset = self.reset;
+        self.run(format!("SET CONSTRAINTS ALL IMMEDIATE; COMMIT; {reset}"))
             .await?;
         self.is_marked = false;
         Ok(())
@@ -411,14 +429,14 @@ impl Drop for Lease {
         if !self.is_marked {
             berth.park(kept);
         } else if let Ok(runtime) = Handle::try_current() {
-            runtime.spawn(roll_back(kept, berth));
+            runtime.spawn(roll_back(kept, berth, self.reset));
         }
     }
 }
 
 /// Makes a marked connection fit for the next caller, or drops it; its berth stays taken meanwhile.
-async fn roll_back(mut kept: Kept, berth: Berth) {
-    let message = AssertSqlSafe(format!("ROLLBACK; {RESET}"));
+async fn roll_back(mut kept: Kept, berth: Berth, reset: &str) {
+    let message = AssertSqlSafe(format!("ROLLBACK; {reset}"));
     match timeout(ROLLBACK_TIMEOUT, kept.connection.execute(sqlx::raw_sql(message))).await {
         Ok(Ok(_)) => berth.park(kept),
         Ok(Err(error)) => tracing::debug!(error = &error as &dyn std::error::Error, "a rollback failed"),

@@ -15,11 +15,16 @@ const TEMPLATE_LOCK: i64 = 0x6275_6c6b;
 
 /// A variable that `scripts/with-services` sets; tests run under it.
 pub fn test_env(name: &str) -> String {
+    optional_env(name).unwrap_or_else(|| panic!("{name} is not set: run the tests with `make test`"))
+}
+
+/// The same for what only some runs have; `None` also where it is empty.
+pub fn optional_env(name: &str) -> Option<String> {
     #[expect(
         clippy::disallowed_methods,
         reason = "the test services are not settings of the product"
     )]
-    std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run the tests with `make test`"))
+    std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
 /// A database of its own with the schema `control`, gone with the test's services.
@@ -85,15 +90,30 @@ impl TestDb {
         url(&self.server, user, &self.name)
     }
 
-    /// The three database settings, as environment variables.
+    /// The database settings, as environment variables. Where the run has a pooler the product goes through it.
     pub fn settings(&self) -> Vec<(String, String)> {
+        match optional_env("TEST_POOLER_URL") {
+            Some(pooler) if self.server == test_env("TEST_DATABASE_URL") => self.settings_behind(&pooler, 0),
+            _ => self.settings_behind(&self.server, 100),
+        }
+    }
+
+    /// The database settings with the pooler at this URL, and this many prepared statements for each connection.
+    pub fn settings_behind(&self, pooler: &str, statement_cache: usize) -> Vec<(String, String)> {
         [
-            ("OWNER", "postgres"),
-            ("CONTROL", "bulkhead_control"),
-            ("TENANT", "bulkhead_tenant"),
+            ("OWNER_URL", self.url("postgres")),
+            ("CONTROL_URL", url(pooler, "bulkhead_control", &self.name)),
+            ("TENANT_URL", url(pooler, "bulkhead_tenant", &self.name)),
+            ("DIRECT_URL", self.url("bulkhead_control")),
+            ("STATEMENT_CACHE", statement_cache.to_string()),
         ]
-        .map(|(key, user)| (format!("BULKHEAD__DATABASE__{key}_URL"), self.url(user)))
+        .map(|(key, value)| (format!("BULKHEAD__DATABASE__{key}"), value))
         .into()
+    }
+
+    /// The server on which it lies, by the URL of its superuser.
+    pub fn server(&self) -> &str {
+        &self.server
     }
 
     /// The product's way to this database, with a few settings of the test's choice.
@@ -165,7 +185,8 @@ pub async fn run(connection: &mut PgConnection, sql: &str) {
     connection.execute(sqlx::raw_sql(AssertSqlSafe(sql))).await.unwrap();
 }
 
-async fn connect(url: &str, schema: Option<SchemaName>) -> PgConnection {
+/// A connection past the product; unqualified names are of `schema` where there is one.
+pub async fn connect(url: &str, schema: Option<SchemaName>) -> PgConnection {
     let mut options: PgConnectOptions = url.parse().unwrap();
     if let Some(schema) = schema {
         options = options.options([("search_path", schema.to_string())]);
@@ -178,7 +199,7 @@ async fn connect(url: &str, schema: Option<SchemaName>) -> PgConnection {
 }
 
 /// `server` with another user and database; the test servers trust everybody on loopback.
-fn url(server: &str, user: &str, database: &str) -> String {
+pub fn url(server: &str, user: &str, database: &str) -> String {
     let (_, rest) = server.split_once("://").unwrap();
     let host = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
     let host = host.split(['/', '?']).next().unwrap();

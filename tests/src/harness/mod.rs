@@ -4,6 +4,7 @@ mod app;
 mod client;
 mod database;
 mod persona;
+mod pgbouncer;
 mod postgres;
 mod redis;
 mod relay;
@@ -13,8 +14,9 @@ use std::time::Duration;
 
 pub use app::{App, Options};
 pub use client::Client;
-pub use database::{TestDb, open_tenant, run, test_env};
+pub use database::{TestDb, connect, open_tenant, run, test_env, url};
 pub use persona::{Founder, PASSWORD};
+pub use pgbouncer::PgBouncer;
 pub use postgres::Postgres;
 pub use redis::RedisServer;
 pub use relay::{Mail, Relay};

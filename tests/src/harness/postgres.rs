@@ -83,7 +83,7 @@ fn program(name: &str) -> String {
 }
 
 /// PostgreSQL refuses to run as root, so the script that starts the tests says as whom.
-fn as_server_user(program: &str, arguments: &[&str]) -> (String, Vec<String>) {
+pub(super) fn as_server_user(program: &str, arguments: &[&str]) -> (String, Vec<String>) {
     let runas = test_env("BULKHEAD_TEST_RUNAS");
     let words = runas
         .split_whitespace()
@@ -93,7 +93,7 @@ fn as_server_user(program: &str, arguments: &[&str]) -> (String, Vec<String>) {
     (words.next().unwrap(), words.collect())
 }
 
-async fn run(program: &str, arguments: &[&str]) -> String {
+pub(super) async fn run(program: &str, arguments: &[&str]) -> String {
     let (program, arguments) = as_server_user(program, arguments);
     // What the server writes goes to its log; nothing may keep our pipe open once pg_ctl has ended.
     let output = tokio::time::timeout(Duration::from_secs(60), Command::new(program).args(arguments).output());

@@ -18,7 +18,7 @@ use crate::harness::eventually;
 const LEEWAY: i64 = 10;
 const IDLE: i64 = 1000;
 const ABSOLUTE: i64 = 3000;
-const N_CONNECTIONS: i64 = 6;
+const N_CONNECTIONS: i64 = 4;
 
 async fn desk(leeway: i64) -> Desk {
     Desk::with(&[

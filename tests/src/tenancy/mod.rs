@@ -1,7 +1,9 @@
 //! The compartments: who gets in, and what cannot get out.
 
 mod connections;
+mod doctor;
 mod isolation;
+mod poolers;
 mod retirement;
 mod schema;
 mod shards;

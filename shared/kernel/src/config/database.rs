@@ -17,6 +17,10 @@ pub struct Database {
     pub control_url: Secret,
     /// As the role that may enter tenants.
     pub tenant_url: Secret,
+    /// As the control role and past any pooler, to listen; `control_url` where this is not set.
+    pub direct_url: Option<Secret>,
+    /// Prepared statements that a connection keeps; 0 keeps none from one transaction to the next.
+    pub statement_cache: usize,
     /// The most connections as the owner.
     pub owner_connections: usize,
     /// The most connections as the control role.
@@ -45,6 +49,8 @@ impl Database {
             owner_url: section.required_secret_url("owner_url", POSTGRES),
             control_url: section.required_secret_url("control_url", POSTGRES),
             tenant_url: section.required_secret_url("tenant_url", POSTGRES),
+            direct_url: section.secret_url("direct_url", POSTGRES),
+            statement_cache: section.number("statement_cache", 0..=10_000),
             owner_connections: section.number("owner_connections", 1..=100),
             control_connections: section.number("control_connections", 1..=1000),
             tenant_connections: section.number("tenant_connections", 1..=1000),
