@@ -12,6 +12,7 @@
 
 mod control;
 mod db;
+mod erasure;
 mod error;
 mod message;
 mod meter;
@@ -25,6 +26,7 @@ mod tenant;
 
 pub use control::ControlTx;
 pub use db::Db;
+pub use erasure::TableRows;
 pub use error::DbError;
 pub use message::{Message, from_epoch};
 pub use meter::DbMeter;

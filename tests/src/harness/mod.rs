@@ -12,7 +12,7 @@ pub mod server;
 use std::time::Duration;
 
 pub use app::{App, Options};
-pub use client::Client;
+pub use client::{Answer, Client};
 pub use database::{TestDb, run, test_env};
 pub use persona::{Founder, PASSWORD};
 pub use postgres::Postgres;
