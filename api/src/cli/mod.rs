@@ -2,6 +2,7 @@
 
 mod error;
 mod operators;
+mod receipts;
 mod seed;
 mod server;
 
@@ -54,6 +55,12 @@ enum Command {
         #[arg(long, default_value = "demo")]
         tenant: String,
     },
+    /// Read the receipt of a purged tenant (a compact JWS) from the standard input and print what it says, or fail
+    VerifyReceipt {
+        /// The folder of the keys; that of the settings otherwise
+        #[arg(long)]
+        dir: Option<PathBuf>,
+    },
     /// Print the OpenAPI document
     Openapi,
 }
@@ -84,6 +91,7 @@ impl Command {
             Self::GenerateKeys { dir } => generate_keys(dir),
             Self::CreateOperator(credentials) => operators::create(credentials).await,
             Self::Seed { operator, tenant } => seed::run(operator, &tenant).await,
+            Self::VerifyReceipt { dir } => receipts::verify(dir),
             Self::Openapi => {
                 say(&format!("{:#}", openapi::document()));
                 Ok(())

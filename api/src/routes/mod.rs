@@ -2,8 +2,10 @@
 
 pub mod auth;
 pub mod docs;
+pub mod lifecycle;
 pub mod onboarding;
 mod page;
+pub mod platform;
 pub mod service;
 pub mod tenants;
 pub mod users;
