@@ -25,6 +25,7 @@ pub struct AppState(Arc<Parts>);
 
 struct Parts {
     server: config::Server,
+    tenants: config::Tenants,
     db: Db,
     iam: Iam,
     throttle: SignInThrottle,
@@ -65,9 +66,17 @@ impl FromRef<AppState> for RequestLimits {
 impl AppState {
     /// The state of a process with these settings and parts.
     #[must_use]
-    pub fn new(server: config::Server, db: Db, iam: Iam, throttle: SignInThrottle, clock: Clock) -> Self {
+    pub fn new(
+        server: config::Server,
+        tenants: config::Tenants,
+        db: Db,
+        iam: Iam,
+        throttle: SignInThrottle,
+        clock: Clock,
+    ) -> Self {
         Self(Arc::new(Parts {
             server,
+            tenants,
             db,
             iam,
             throttle,
@@ -81,6 +90,12 @@ impl AppState {
     #[must_use]
     pub fn server(&self) -> &config::Server {
         &self.0.server
+    }
+
+    /// How tenants come and go.
+    #[must_use]
+    pub fn tenants(&self) -> &config::Tenants {
+        &self.0.tenants
     }
 
     /// The way to the data.

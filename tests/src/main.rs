@@ -15,4 +15,5 @@ mod iam;
 mod jobs;
 mod mail;
 mod tenancy;
+mod tenants;
 mod traffic;

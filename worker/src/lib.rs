@@ -24,6 +24,7 @@ pub const SECTIONS: &[Section] = &[
     Section::Redis,
     Section::Mail,
     Section::Jobs,
+    Section::Tenants,
     Section::Compute,
     Section::Telemetry,
 ];

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     internal::{self, Probes},
+    reconcilers,
     registry::{Parts, registry},
 };
 
@@ -44,6 +45,7 @@ pub async fn serve(config: &Config, metrics: Metrics, shutdown: CancellationToke
     let db = Db::new(&config.database).map_err(ServeError::Database)?;
     let parts = Parts::new(db.clone(), config)?;
     let machines = parts.machines.clone();
+    let keeper = reconcilers::tenants::keeper(db.clone(), config);
     let worker = Worker::new(db, registry(parts), &config.jobs)?
         .with_concurrency(config.worker.concurrency)
         .with_grace(config.worker.shutdown_grace);
@@ -61,9 +63,13 @@ pub async fn serve(config: &Config, metrics: Metrics, shutdown: CancellationToke
         let (machines, stop) = (machines.clone(), shutdown.clone());
         async move { machines.run(stop).await }
     });
+    let keeping = supervise("tenants", &shutdown, || {
+        let (keeper, stop) = (keeper.clone(), shutdown.clone());
+        async move { keeper.run(stop).await }
+    });
     let until_the_end_of_grace = async {
         tokio::select! {
-            () = reconciling => {}
+            _ = async { tokio::join!(reconciling, keeping) } => {}
             () = async { shutdown.cancelled().await; sleep(config.worker.shutdown_grace + LET_GO).await } => {}
         }
     };

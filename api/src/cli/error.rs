@@ -17,8 +17,8 @@ pub enum CliError {
     /// What was typed breaks a rule.
     #[error("{0}")]
     Argument(String),
-    /// The password could not be read.
-    #[error("cannot read the password")]
+    /// The password, or what is to be checked, could not be read.
+    #[error("cannot read the standard input")]
     Input(#[source] io::Error),
     /// Logs or traces cannot be set up.
     #[error("telemetry cannot be set up")]
@@ -50,6 +50,9 @@ pub enum CliError {
     /// The process cannot be told when to stop.
     #[error("cannot wait for signals")]
     Signals(#[source] io::Error),
+    /// The receipt is forged, altered, or of another installation.
+    #[error("none of the keys signed this receipt")]
+    Receipt,
     /// The operator could not be made.
     #[error("the operator cannot be made")]
     Operator(#[source] IdentityError),

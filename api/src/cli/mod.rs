@@ -3,6 +3,7 @@
 mod doctor;
 mod error;
 mod operators;
+mod receipts;
 mod seed;
 mod server;
 
@@ -58,6 +59,12 @@ enum Command {
     /// Examine the deployment
     #[command(subcommand)]
     Doctor(doctor::Examination),
+    /// Read the receipt of a purged tenant (a compact JWS) from the standard input and print what it says, or fail
+    VerifyReceipt {
+        /// The folder of the keys; that of the settings otherwise
+        #[arg(long)]
+        dir: Option<PathBuf>,
+    },
     /// Print the OpenAPI document
     Openapi,
 }
@@ -89,6 +96,7 @@ impl Command {
             Self::CreateOperator(credentials) => operators::create(credentials).await,
             Self::Seed { operator, tenant } => seed::run(operator, &tenant).await,
             Self::Doctor(examination) => doctor::run(examination).await,
+            Self::VerifyReceipt { dir } => receipts::verify(dir),
             Self::Openapi => {
                 say(&format!("{:#}", openapi::document()));
                 Ok(())

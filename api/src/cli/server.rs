@@ -21,6 +21,7 @@ const NEEDED: &[Section] = &[
     Section::Database,
     Section::Redis,
     Section::Auth,
+    Section::Tenants,
     Section::Telemetry,
 ];
 
@@ -44,7 +45,7 @@ pub(super) async fn serve() -> Result<(), CliError> {
     let shutdown = on_signal().map_err(CliError::Signals)?;
     tracing::info!(%public, %internal, "listening");
     crate::serve(
-        AppState::new(config.server, db, iam, throttle, clock),
+        AppState::new(config.server, config.tenants, db, iam, throttle, clock),
         listeners,
         shutdown,
     )

@@ -8,7 +8,7 @@ use axum::{
 };
 use bulkhead_kernel::{
     fault::Code,
-    ids::{TenantId, VmId},
+    ids::{ReceiptId, TenantId, VmId},
 };
 
 use crate::problem::Problem;
@@ -25,6 +25,10 @@ pub trait Thing: FromStr {
 
 impl Thing for TenantId {
     const MISSING: Code = Code::TenantNotFound;
+}
+
+impl Thing for ReceiptId {
+    const MISSING: Code = Code::NotFound;
 }
 
 impl Thing for VmId {

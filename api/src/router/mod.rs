@@ -8,7 +8,9 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use crate::{
     middleware::{Observer, cors, guard, observe},
     openapi,
-    routes::{auth, docs, doctor, onboarding, service, tenants, users, vm_templates, vms, whoami},
+    routes::{
+        auth, docs, doctor, lifecycle, onboarding, platform, service, tenants, users, vm_templates, vms, whoami,
+    },
     state::{AppState, RequestLimits},
 };
 
@@ -47,7 +49,7 @@ pub(crate) fn documented() -> OpenApiRouter<AppState> {
         .merge(for_the_signed_in())
         .nest("/tenants", tenants())
         .merge(for_members())
-        .merge(for_operators());
+        .nest("/platform", for_operators());
     OpenApiRouter::with_openapi(openapi::skeleton())
         .merge(for_machines())
         .nest(V1, api)
@@ -81,12 +83,15 @@ fn for_the_signed_in() -> OpenApiRouter<AppState> {
         .routes(routes!(users::me))
 }
 
-/// People, about the tenants they belong to; below `/tenants` and `/orgs`.
+/// People, about the tenants they belong to, and operators about anybody's; below `/tenants` and `/orgs`.
 fn tenants() -> OpenApiRouter<AppState> {
     OpenApiRouter::default()
         .routes(routes!(tenants::list, tenants::create))
-        .routes(routes!(tenants::get))
+        .routes(routes!(tenants::get, tenants::update, lifecycle::delete))
         .routes(routes!(onboarding::get))
+        .routes(routes!(lifecycle::suspend))
+        .routes(routes!(lifecycle::resume))
+        .routes(routes!(lifecycle::restore))
 }
 
 /// Members of the active tenant, each call with its permission.
@@ -102,7 +107,11 @@ fn for_members() -> OpenApiRouter<AppState> {
 
 /// Those who run the platform.
 fn for_operators() -> OpenApiRouter<AppState> {
-    OpenApiRouter::default().routes(routes!(doctor::isolation))
+    OpenApiRouter::default()
+        .routes(routes!(doctor::isolation))
+        .routes(routes!(platform::list_receipts))
+        .routes(routes!(platform::get_receipt))
+        .routes(routes!(platform::get_tenant_schema, platform::set_tenant_schema))
 }
 
 /// Puts the layers around the routes; the last one added is the outermost.

@@ -114,7 +114,7 @@ impl From<Check> for CheckBody {
 ///
 /// Builds two throw-away tenants in the deployed database, interleaves them through the deployed pooler in every way that
 /// can go wrong, and removes them. Takes seconds.
-#[utoipa::path(post, path = "/platform/doctor/isolation", operation_id = "examine_isolation", tag = "platform",
+#[utoipa::path(post, path = "/doctor/isolation", operation_id = "examine_isolation", tag = "platform",
     request_body = Option<OrderIsolation>, responses((status = 200, body = IsolationReport)),
     extensions(("x-permission" = json!(OPERATOR)), ("x-problem-codes" = json!(codes(&[Code::DoctorBusy])))))]
 pub async fn isolation(

@@ -3,8 +3,10 @@
 pub mod auth;
 pub mod docs;
 pub mod doctor;
+pub mod lifecycle;
 pub mod onboarding;
 mod page;
+pub mod platform;
 pub mod service;
 pub mod tenants;
 pub mod users;

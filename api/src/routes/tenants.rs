@@ -7,12 +7,16 @@ use axum::{
     http::{HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
+use bulkhead_iam::permissions::Permission;
 use bulkhead_kernel::{
     fault::Code,
     ids::{IdentityId, TenantId},
 };
 use bulkhead_tenancy::TenantSelector;
-use bulkhead_tenants::{Created, Membership, NewTenant, Tenant, TenantError, TenantStatus, service};
+use bulkhead_tenants::{
+    Changes, Created, Document, Membership, NewTenant, Profile, Suspension, Tenant, TenantError, TenantStatus, profile,
+    service,
+};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep};
@@ -87,6 +91,68 @@ impl From<Membership> for TenantItem {
     }
 }
 
+/// A tenant in full.
+#[derive(Serialize, ToSchema)]
+#[schema(example = json!({"id": "org_0190a1b2c3d4e5f60718293a4b5c6d7e", "name": "Acme", "slug": "acme",
+    "status": "suspended", "suspension": "read_only", "role": "owner", "settings": {"locale": "de"},
+    "custom_fields": {"plan": "gold"}, "created_at": "2026-11-20T12:00:00Z"}))]
+pub struct TenantBody {
+    id: String,
+    name: String,
+    slug: String,
+    /// `pending`, `active`, `suspended` or `deleting`.
+    status: &'static str,
+    /// `read_only` or `full`, where it is suspended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    suspension: Option<&'static str>,
+    /// When its data goes for good, where it is deleted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    purge_at: Option<DateTime<Utc>>,
+    /// The caller's leading role in it, where the caller is a member.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    role: Option<String>,
+    #[schema(value_type = Object)]
+    settings: Document,
+    #[schema(value_type = Object)]
+    custom_fields: Document,
+    created_at: DateTime<Utc>,
+}
+
+impl TenantBody {
+    pub(super) fn of(profile: Profile, role: Option<String>) -> Self {
+        let tenant = profile.tenant;
+        Self {
+            id: tenant.id.to_string(),
+            name: tenant.name,
+            slug: tenant.slug,
+            status: tenant.status.as_str(),
+            suspension: profile.suspension.map(Suspension::as_str),
+            purge_at: profile.purge_at,
+            role,
+            settings: profile.settings,
+            custom_fields: profile.custom_fields,
+            created_at: tenant.created_at,
+        }
+    }
+}
+
+/// A change of a tenant; what is left out stays.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"name": "Acme Ltd", "slug": "acme-ltd", "settings": {"locale": "de", "theme": null}}))]
+pub struct UpdateTenant {
+    /// 1 to 100 characters.
+    name: Option<String>,
+    /// 2 to 63 lower-case letters, digits and single dashes, beginning with a letter.
+    slug: Option<String>,
+    /// A merge patch.
+    #[schema(value_type = Option<Object>)]
+    settings: Option<Document>,
+    /// A merge patch.
+    #[schema(value_type = Option<Object>)]
+    custom_fields: Option<Document>,
+}
+
 /// List the tenants the caller may enter
 #[utoipa::path(get, path = "", operation_id = "list_tenants", tag = "tenants",
     responses((status = 200, body = Vec<TenantItem>)), extensions(("x-permission" = json!(SIGNED_IN))))]
@@ -126,16 +192,40 @@ pub async fn create(
 
 /// Show a tenant of the caller
 #[utoipa::path(get, path = "/{id}", operation_id = "get_tenant", tag = "tenants",
-    params(("id" = String, Path, description = "The tenant")), responses((status = 200, body = TenantItem)),
+    params(("id" = String, Path, description = "The tenant")), responses((status = 200, body = TenantBody)),
     extensions(("x-permission" = json!(SIGNED_IN)), ("x-problem-codes" = json!(codes(&[Code::TenantNotFound])))))]
 pub async fn get(
     State(state): State<AppState>,
     signed_in: SignedIn,
     PathId(id): PathId<TenantId>,
-) -> Result<Json<TenantItem>, Problem> {
+) -> Result<Json<TenantBody>, Problem> {
     let membership = service::get(state.db(), signed_in.principal.identity, id).await?;
     check_same_tenant(&signed_in, &membership.tenant)?;
-    Ok(Json(membership.into()))
+    let profile = profile::service::get(state.db(), id).await?;
+    Ok(Json(TenantBody::of(profile, Some(membership.role))))
+}
+
+/// Change a tenant
+///
+/// What is left out stays. `settings` and `custom_fields` are merge patches (RFC 7396): a member that is `null` goes. The
+/// old slug is free at once.
+#[utoipa::path(patch, path = "/{id}", operation_id = "update_tenant", tag = "tenants",
+    params(("id" = String, Path, description = "The tenant")), responses((status = 200, body = TenantBody)),
+    extensions(("x-permission" = json!(Permission::TenantUpdate.as_str())),
+        ("x-problem-codes" = json!(codes(&[Code::SlugTaken, Code::TenantReadOnly])))))]
+pub async fn update(
+    State(state): State<AppState>,
+    signed_in: SignedIn,
+    PathId(id): PathId<TenantId>,
+    Json(wanted): Json<UpdateTenant>,
+) -> Result<Json<TenantBody>, Problem> {
+    let membership = service::get(state.db(), signed_in.principal.identity, id).await?;
+    check_same_tenant(&signed_in, &membership.tenant)?;
+    let (name, slug) = (wanted.name.as_deref(), wanted.slug.as_deref());
+    let changes = Changes::parse(name, slug, wanted.settings, wanted.custom_fields).map_err(Problem::invalid)?;
+    let caller = &signed_in.principal;
+    let profile = profile::service::update(&signed_in.origin, state.iam(), caller, id, &changes).await?;
+    Ok(Json(TenantBody::of(profile, Some(membership.role))))
 }
 
 /// The tenant of the path must not be another than that of the token or the header. A founder may go on with an older

@@ -8,6 +8,8 @@
 //! - A worker claims only when it has a free place, and only kinds it has a handler for; other kinds wait, parked.
 //! - Every attempt ends in one [`Outcome`]. Retries wait longer and longer, in the table; attempts never exceed their
 //!   maximum, and a job whose worker died three times over it is dead.
+//! - Jobs of a suspended or deleting tenant are parked: no claim sees them, however many there are. One that was running
+//!   when its tenant was closed is put off, which costs no attempt.
 //! - No exit of a loop ends the worker: each is started again until it is told to stop. A stop gives running jobs their
 //!   grace and hands back the rest, which costs them no attempt.
 //!
@@ -29,6 +31,7 @@ mod inflight;
 mod job;
 mod listen;
 mod outcome;
+mod parking;
 mod registry;
 mod rescue;
 mod run;
@@ -40,6 +43,7 @@ pub use enqueue::{Owner, enqueue, enqueue_as_owner, enqueue_for};
 pub use health::Health;
 pub use job::{Job, Queue};
 pub use outcome::{IntoOutcome, Outcome};
+pub use parking::park;
 pub use registry::{DuplicateKind, Registry};
 pub use run::Run;
 pub use supervise::supervise;

@@ -4,7 +4,7 @@ use std::{error::Error, fmt::Write, time::Duration};
 
 use bulkhead_kernel::{
     config,
-    fault::{Fault, Kind},
+    fault::{Code, Fault, Kind},
     ids::LeaseToken,
 };
 
@@ -12,6 +12,9 @@ use crate::backoff::backoff;
 
 /// How long to put a job off when the fault does not say.
 const SNOOZE: Duration = Duration::from_secs(30);
+
+/// How long to put off a job whose tenant was closed under it. It is parked meanwhile, so the time hardly matters.
+const CLOSED: Duration = Duration::from_secs(1);
 
 /// The most of an error that is kept.
 const MAX_ERROR_BYTES: usize = 4_000;
@@ -30,10 +33,13 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// What a fault means for a job: our troubles are tried again, limits put it off, the rest will not change by
-    /// itself.
+    /// What a fault means for a job: our troubles are tried again, limits and a closed tenant put it off, the rest will
+    /// not change by itself.
     #[must_use]
     pub fn of(fault: &dyn Fault) -> Self {
+        if matches!(fault.code(), Code::TenantNotActive | Code::TenantReadOnly) {
+            return Self::Snooze(CLOSED);
+        }
         match fault.code().kind() {
             Kind::Unavailable | Kind::Internal | Kind::TimedOut => Self::Retry(chain(fault)),
             Kind::RateLimited => Self::Snooze(fault.retry_after().unwrap_or(SNOOZE)),
@@ -175,8 +181,6 @@ fn storable(error: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use bulkhead_kernel::fault::Code;
-
     use super::*;
 
     #[derive(Debug, thiserror::Error)]
@@ -214,6 +218,7 @@ mod tests {
     fn every_code_has_the_outcome_of_its_kind() {
         for &code in Code::ALL {
             let expected = match code.kind() {
+                _ if matches!(code, Code::TenantNotActive | Code::TenantReadOnly) => "snooze",
                 Kind::Unavailable | Kind::Internal | Kind::TimedOut => "retry",
                 Kind::RateLimited => "snooze",
                 _ => "discard",
@@ -223,6 +228,7 @@ mod tests {
         assert_eq!(outcome_of(Code::DatabaseUnavailable).word(), "retry");
         assert_eq!(outcome_of(Code::RateLimited), Outcome::Snooze(SNOOZE));
         assert_eq!(outcome_of(Code::TenantNotFound).word(), "discard");
+        assert_eq!(outcome_of(Code::TenantNotActive), Outcome::Snooze(CLOSED));
         assert_eq!(Ok::<(), Failure>(()).into_outcome(), Outcome::Done);
     }
 

@@ -130,14 +130,17 @@ pub(crate) async fn claim(
     let row = sqlx::query!(
         r#"
         WITH next AS (
-            SELECT id
-            FROM control.jobs
-            WHERE state = 'queued'
-              AND run_at <= now()
-              AND kind = ANY ($1)
-            ORDER BY priority DESC, run_at
+            SELECT w.id
+            FROM control.jobs AS w
+            WHERE w.state = 'queued'
+              AND NOT w.is_parked
+              AND w.run_at <= now()
+              AND w.kind = ANY ($1)
+              -- Jobs of a tenant that was closed a moment ago, until they are parked.
+              AND coalesce((SELECT NOT control.has_parked_jobs(t.status) FROM control.tenants AS t WHERE t.id = w.tenant_id), true)
+            ORDER BY w.priority DESC, w.run_at
             LIMIT 1
-            FOR UPDATE SKIP LOCKED
+            FOR UPDATE OF w SKIP LOCKED
         )
         UPDATE control.jobs AS j
         SET state       = 'running',
@@ -229,6 +232,34 @@ pub(crate) async fn settle(
     .execute(conn)
     .await?;
     Ok(settled.rows_affected() == 1)
+}
+
+/// Parks or frees waiting jobs of the tenant, at most `limit`, and gives how many. A job that somebody is about to run is
+/// passed over.
+pub(crate) async fn set_parked(
+    conn: &mut PgConnection,
+    tenant: TenantId,
+    is_parked: bool,
+    limit: i64,
+) -> Result<u64, DbError> {
+    let changed = sqlx::query!(
+        r#"
+        UPDATE control.jobs
+        SET is_parked = $2
+        WHERE id IN (SELECT id
+                     FROM control.jobs
+                     WHERE tenant_id = $1
+                       AND state = 'queued'
+                       AND is_parked <> $2
+                     LIMIT $3 FOR UPDATE SKIP LOCKED)
+        "#,
+        tenant.uuid(),
+        is_parked,
+        limit,
+    )
+    .execute(conn)
+    .await?;
+    Ok(changed.rows_affected())
 }
 
 /// Wakes the workers when this transaction commits.

@@ -99,6 +99,8 @@ ids! {
     SessionId = "ses";
     /// One link in the chain of a session's refresh tokens.
     RefreshTokenId = "rft";
+    /// The proof of a purge.
+    ReceiptId = "rcp";
     /// One queued unit of background work.
     JobId = "job";
     /// The proof of holding a job for one attempt.

@@ -142,9 +142,13 @@ impl Db {
         }
     }
 
-    /// The tenant of this id or slug, from memory where it is fresh. Its state is checked when it is entered.
+    /// The tenant of this id or slug, from memory where it is fresh. Its state is checked when it is entered. A slug may
+    /// have moved to another tenant since, so what memory says of one is believed only after the database has let us in
+    /// under the epoch that goes with it: a rename raises the epoch.
     pub async fn resolve(&self, selector: &TenantSelector) -> Result<TenantRef, DbError> {
-        if let Some(known) = self.0.registry.get(selector) {
+        if let Some(known) = self.0.registry.get(selector)
+            && (matches!(selector, TenantSelector::Id(_)) || self.is_current(&known).await?)
+        {
             return Ok(known);
         }
         let mut tx = self.control().await?;
@@ -153,6 +157,14 @@ impl Db {
         let tenant = found.ok_or(DbError::TenantNotFound)?;
         self.0.registry.put(&tenant);
         Ok(tenant)
+    }
+
+    async fn is_current(&self, tenant: &TenantRef) -> Result<bool, DbError> {
+        match self.read_in(tenant, &Message::new().sql("SELECT 1")).await {
+            Ok(_) => Ok(true),
+            Err(error @ DbError::Unavailable(_)) => Err(error),
+            Err(_) => Ok(false),
+        }
     }
 
     async fn resolve_anew(&self, tenant: TenantId) -> Result<TenantRef, DbError> {

@@ -16,6 +16,7 @@ mod budget;
 mod control;
 mod db;
 pub mod doctor;
+mod erasure;
 mod error;
 mod message;
 mod meter;
@@ -31,6 +32,7 @@ mod tenant;
 
 pub use control::ControlTx;
 pub use db::Db;
+pub use erasure::TableRows;
 pub use error::DbError;
 pub use message::{Message, from_epoch};
 pub use meter::DbMeter;

@@ -11,7 +11,7 @@ use bulkhead_kernel::ids::TenantId;
 use crate::{ControlTx, DbError, Slug};
 
 /// How long an entry is believed. Entering the tenant checks its epoch, so an old entry costs a round trip, never a
-/// wrong answer; only a slug that moved to another tenant is seen this much later.
+/// wrong answer; [`crate::Db::resolve`] asks for as much before it believes a slug.
 const TTL: Duration = Duration::from_secs(10);
 
 /// The most tenants remembered; beyond it the whole memory starts anew.
@@ -61,7 +61,11 @@ impl Registry {
             TenantSelector::Slug(slug) => entries.by_slug.get(slug)?,
         };
         let (since, tenant) = entries.by_id.get(id)?;
-        (since.elapsed() < TTL).then(|| tenant.clone())
+        let is_named_so = match selector {
+            TenantSelector::Id(_) => true,
+            TenantSelector::Slug(slug) => tenant.slug == *slug,
+        };
+        (is_named_so && since.elapsed() < TTL).then(|| tenant.clone())
     }
 
     pub(crate) fn put(&self, tenant: &TenantRef) {
@@ -69,14 +73,26 @@ impl Registry {
         if entries.by_id.len() >= CAPACITY {
             *entries = Entries::default();
         }
+        entries.forget(tenant.id);
         entries.by_slug.insert(tenant.slug.clone(), tenant.id);
         entries.by_id.insert(tenant.id, (Instant::now(), tenant.clone()));
     }
 
     pub(crate) fn forget(&self, tenant: TenantId) {
-        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, tenant)) = entries.by_id.remove(&tenant) {
-            entries.by_slug.remove(&tenant.slug);
+        self.entries
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .forget(tenant);
+    }
+}
+
+impl Entries {
+    fn forget(&mut self, tenant: TenantId) {
+        let Some((_, known)) = self.by_id.remove(&tenant) else {
+            return;
+        };
+        if self.by_slug.get(&known.slug) == Some(&tenant) {
+            self.by_slug.remove(&known.slug);
         }
     }
 }

@@ -167,7 +167,7 @@ impl OwnerTx {
             .await
     }
 
-    async fn run_ddl(&mut self, sql: String) -> Result<(), DbError> {
+    pub(crate) async fn run_ddl(&mut self, sql: String) -> Result<(), DbError> {
         self.conn().execute(sqlx::raw_sql(AssertSqlSafe(sql))).await?;
         Ok(())
     }

@@ -4,14 +4,25 @@
 //! - Onboarding runs in the worker, step by step. A step commits with its own effect, so it happens once however often
 //!   the worker dies; the tenant becomes routable with the last one, when everything it needs is there.
 //!
-//! Absent here: how a schema is built (tenancy), who may do what (iam).
+//! - A tenant is closed, opened, deleted and brought back by one row ([`lifecycle`]); what follows from that is swept up by
+//!   the worker ([`Keeper`]), down to the last row and the signed receipt of a purge ([`purge`]).
+//!
+//! Absent here: how a schema is built and dropped (tenancy), who may do what (iam), and machines, which are above.
 
 mod error;
 pub mod jobs;
+mod keeper;
+pub mod lifecycle;
 mod model;
 pub mod onboarding;
+pub mod profile;
+pub mod purge;
 pub mod service;
 mod store;
 
 pub use error::TenantError;
+pub use keeper::{Keeper, RemoveMachines};
+pub use lifecycle::{Footprint, Reason, State, Suspension};
 pub use model::{Created, Membership, NewTenant, StepState, StepStatus, Tenant, TenantName, TenantStatus};
+pub use profile::{Changes, Document, Profile, Schema, Schemas};
+pub use purge::Receipt;

@@ -13,7 +13,7 @@ pub mod server;
 use std::time::Duration;
 
 pub use app::{App, Options};
-pub use client::Client;
+pub use client::{Answer, Client};
 pub use database::{TestDb, connect, open_tenant, run, test_env, url};
 pub use persona::{Founder, PASSWORD};
 pub use pgbouncer::PgBouncer;

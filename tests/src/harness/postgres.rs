@@ -10,11 +10,17 @@ use super::test_env;
 pub struct Postgres {
     folder: String,
     port: u16,
+    options: String,
 }
 
 impl Postgres {
     /// Makes and starts one.
     pub async fn start() -> Self {
+        Self::start_with("").await
+    }
+
+    /// The same with some options of the server, as on its command line.
+    pub async fn start_with(options: &str) -> Self {
         let folder = run("mktemp", &["-d", "/tmp/bulkhead-pg.XXXXXX"]).await;
         let folder = folder.trim().to_owned();
         let data = format!("{folder}/data");
@@ -32,7 +38,11 @@ impl Postgres {
         ];
         run(&program("initdb"), &initdb).await;
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let server = Self { folder, port };
+        let server = Self {
+            folder,
+            port,
+            options: options.to_owned(),
+        };
         server.resume().await;
         server
     }
@@ -58,8 +68,8 @@ impl Postgres {
     pub async fn resume(&self) {
         let (data, log) = (format!("{}/data", self.folder), format!("{}/log", self.folder));
         let options = format!(
-            "-p {} -k {} -c listen_addresses=127.0.0.1 -c fsync=off",
-            self.port, self.folder
+            "-p {} -k {} -c listen_addresses=127.0.0.1 -c fsync=off {}",
+            self.port, self.folder, self.options
         );
         run(
             &program("pg_ctl"),

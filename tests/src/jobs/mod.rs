@@ -1,5 +1,6 @@
 //! Background jobs over a real table: what is promised to those who enqueue and to those who handle.
 
+mod closed;
 mod enqueue;
 mod leases;
 mod outcomes;

@@ -1,3 +1,4 @@
 //! Loops without input: each compares what is wanted with what is there.
 
+pub(crate) mod tenants;
 pub(crate) mod vms;

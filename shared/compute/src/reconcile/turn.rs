@@ -37,9 +37,10 @@ pub(super) enum Next {
 }
 
 impl<'a> Turn<'a> {
-    /// Refused when the lease is another worker's. `None` when the VM is purged.
+    /// Refused when the lease is another worker's. `None` when the VM is purged. Which tenants' machines are looked after
+    /// is decided by what is leased: those of read-only tenants are, and those of a tenant being purged.
     pub(super) async fn begin(reconciler: &'a Reconciler, lease: &'a Lease) -> Result<Option<Self>, PassError> {
-        let mut tx = reconciler.db.tenant(lease.tenant).await?;
+        let mut tx = reconciler.db.tenant_for_platform(lease.tenant).await?;
         if !store::lock(&mut tx, lease, reconciler.settings.lease).await? {
             return Ok(None);
         }

@@ -13,6 +13,7 @@ mod idempotency;
 mod jobs;
 mod model;
 mod phase;
+mod removal;
 pub mod service;
 mod store;
 
@@ -21,4 +22,5 @@ pub use jobs::ReconcileVm;
 pub use model::{NAME_CHARS, NewVm, Size, Vm, VmDetail, VmQuery, VmSummary};
 pub(crate) use phase::words;
 pub use phase::{Desired, Metering, Mover, Phase, Status, TRANSITIONS, Transition, UnknownWord, VmFault};
+pub use removal::remove_all;
 pub use service::{Accepted, Deletion};

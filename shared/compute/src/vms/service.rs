@@ -3,18 +3,21 @@
 use bulkhead_iam::{Scope, permissions::Permission};
 use bulkhead_kernel::{
     ids::{OperationId, VmId},
+    origin::Origin,
     page::{Page, PageRequest},
 };
 use bulkhead_tenancy::{Db, TenantTx};
 use chrono::{DateTime, Utc};
 
 use super::{
-    Desired, NewVm, Phase, ReconcileVm, Status, Vm, VmDetail, VmError, VmQuery, VmSummary, idempotency::Key,
-    model::ValidVm, store,
+    Desired, NewVm, Phase, ReconcileVm, Status, Vm, VmDetail, VmError, VmQuery, VmSummary,
+    idempotency::Key,
+    model::ValidVm,
+    store::{self, Locked},
 };
 use crate::{
     events::{self, Event, Level, NewEvent},
-    operations::{self, Kind, State},
+    operations::{self, Kind, Operation, State},
     templates::{self, Template},
 };
 
@@ -93,8 +96,9 @@ async fn insert(scope: &Scope, tx: &mut TenantTx, valid: ValidVm, now: DateTime<
     let Accepted { vm, operation } = &accepted;
     store::insert(tx, vm, &template, &scope.origin.principal).await?;
     operations::store::insert(tx, vm.id, (*operation, Kind::Create), 1, &scope.origin, now).await?;
-    record(scope, tx, &accepted, "vm.requested", "The machine was requested.").await?;
-    wake(scope, tx, vm.id, 1).await?;
+    let origin = &scope.origin;
+    record(origin, tx, &accepted, "vm.requested", "The machine was requested.").await?;
+    wake(origin, tx, vm.id, 1).await?;
     Ok(accepted)
 }
 
@@ -178,31 +182,38 @@ pub async fn delete(scope: &Scope, db: &Db, id: VmId) -> Result<Deletion, VmErro
     if locked.is_deletion_protected {
         return Err(VmError::DeletionProtected);
     }
+    let accepted = want_deleted(&scope.origin, &mut tx, &locked, &live, now).await?;
+    tx.commit().await?;
+    Ok(Deletion::Accepted(Box::new(accepted)))
+}
+
+/// Writes down that the locked VM is to go, instead of whatever waits for it.
+pub(super) async fn want_deleted(
+    origin: &Origin,
+    tx: &mut TenantTx,
+    locked: &Locked,
+    live: &[Operation],
+    now: DateTime<Utc>,
+) -> Result<Accepted, VmError> {
     for waiting in live.iter().filter(|operation| operation.state == State::Pending) {
         let end = if waiting.kind == Kind::Create {
             State::Cancelled
         } else {
             State::Superseded
         };
-        operations::store::set_ended(&mut tx, waiting.id, end, now).await?;
+        operations::store::set_ended(tx, waiting.id, end, now).await?;
     }
+    let id = locked.vm.id;
     let accepted = Accepted {
-        vm: store::set_desired(&mut tx, id, Desired::Deleted, now).await?,
+        vm: store::set_desired(tx, id, Desired::Deleted, now).await?,
         operation: OperationId::new(),
     };
     let operation = (accepted.operation, Kind::Delete);
-    operations::store::insert(&mut tx, id, operation, locked.desired_gen + 1, &scope.origin, now).await?;
-    record(
-        scope,
-        &mut tx,
-        &accepted,
-        "vm.delete_requested",
-        "Deletion was requested.",
-    )
-    .await?;
-    wake(scope, &mut tx, id, locked.incarnation).await?;
-    tx.commit().await?;
-    Ok(Deletion::Accepted(Box::new(accepted)))
+    operations::store::insert(tx, id, operation, locked.desired_gen + 1, origin, now).await?;
+    let message = "Deletion was requested.";
+    record(origin, tx, &accepted, "vm.delete_requested", message).await?;
+    wake(origin, tx, id, locked.incarnation).await?;
+    Ok(accepted)
 }
 
 /// What happened to a VM, also for a while after its deletion.
@@ -226,7 +237,7 @@ pub async fn logs(scope: &Scope, db: &Db, id: VmId, query: LogQuery) -> Result<(
 }
 
 async fn record(
-    scope: &Scope,
+    origin: &Origin,
     tx: &mut TenantTx,
     accepted: &Accepted,
     code: &str,
@@ -238,16 +249,16 @@ async fn record(
         code,
         message,
         phase: accepted.vm.phase,
-        principal: &scope.origin.principal,
+        principal: &origin.principal,
         operation: Some(accepted.operation),
-        request_id: &scope.origin.request_id,
+        request_id: &origin.request_id,
     };
     Ok(events::store::insert(tx, accepted.vm.id, &event).await?)
 }
 
 /// Makes the VM due and hints at it; the hint may be lost, the row may not.
-async fn wake(scope: &Scope, tx: &mut TenantTx, id: VmId, incarnation: i32) -> Result<(), VmError> {
+async fn wake(origin: &Origin, tx: &mut TenantTx, id: VmId, incarnation: i32) -> Result<(), VmError> {
     store::touch(tx, id, incarnation).await?;
-    bulkhead_jobs::enqueue(&scope.origin, tx, &ReconcileVm { vm_id: id }).await?;
+    bulkhead_jobs::enqueue(origin, tx, &ReconcileVm { vm_id: id }).await?;
     Ok(())
 }

@@ -4,7 +4,7 @@ use bulkhead_kernel::{
     ids::{TenantId, VmId},
     page::PageRequest,
 };
-use bulkhead_tenancy::{Db, DbError, Message, TenantTx, from_epoch};
+use bulkhead_tenancy::{ControlTx, Db, DbError, Message, TenantTx, from_epoch};
 use chrono::{DateTime, Utc};
 use sqlx::{Row as _, postgres::PgRow};
 use uuid::Uuid;
@@ -137,6 +137,59 @@ pub(super) async fn find_named(tx: &mut TenantTx, name: &str) -> Result<Option<V
     .fetch_optional(tx.conn())
     .await?;
     Ok(id.map(VmId::from))
+}
+
+/// Machines that are there and that nobody wants gone yet.
+pub(super) async fn list_wanted(tx: &mut TenantTx, limit: i64) -> Result<Vec<VmId>, DbError> {
+    let ids = sqlx::query_scalar!(
+        r#"
+        SELECT id
+        FROM vms
+        WHERE desired <> 'deleted'
+          AND phase <> 'DELETED'
+        ORDER BY id
+        LIMIT $1
+        "#,
+        limit,
+    )
+    .fetch_all(tx.conn())
+    .await?;
+    Ok(ids.into_iter().map(VmId::from).collect())
+}
+
+/// Machines that are not proved gone.
+pub(super) async fn count_not_deleted(tx: &mut TenantTx) -> Result<i64, DbError> {
+    let n_left = sqlx::query_scalar!(
+        r#"
+        SELECT count(*) AS "n_left!"
+        FROM vms
+        WHERE phase <> 'DELETED'
+        "#,
+    )
+    .fetch_one(tx.conn())
+    .await?;
+    Ok(n_left)
+}
+
+/// Removes the work rows of a tenant whose machines are all gone. `false` while a worker still holds one.
+pub(super) async fn delete_work(tx: &mut ControlTx, tenant: TenantId) -> Result<bool, DbError> {
+    let n_held = sqlx::query_scalar!(
+        r#"
+        WITH gone AS (
+            DELETE FROM control.vm_work
+            WHERE tenant_id = $1
+              AND (lease_until IS NULL OR lease_until <= now())
+        )
+        SELECT count(*) AS "n_held!"
+        FROM control.vm_work
+        WHERE tenant_id = $1
+          AND lease_until > now()
+        "#,
+        tenant.uuid(),
+    )
+    .fetch_one(tx.conn())
+    .await?;
+    Ok(n_held == 0)
 }
 
 /// A VM with what a deletion has to know of it.

@@ -6,6 +6,6 @@ use bulkhead_kernel::ids::TenantId;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Membership {
     pub(crate) tenant: TenantId,
-    /// Whether the tenant can be entered now.
+    /// Whether the tenant can be entered now, if only to read.
     pub(crate) is_open: bool,
 }

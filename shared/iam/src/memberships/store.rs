@@ -34,7 +34,7 @@ pub(super) async fn find(
 ) -> Result<Option<Membership>, DbError> {
     let row = sqlx::query!(
         r#"
-        SELECT t.id, t.status = 'active' AS "is_open!"
+        SELECT t.id, t.status = 'active' OR t.suspension IS NOT DISTINCT FROM 'read_only' AS "is_open!"
         FROM control.memberships AS m
                  JOIN control.tenants AS t ON t.id = m.tenant_id
         WHERE m.identity_id = $1
@@ -62,7 +62,7 @@ pub(super) async fn list_open(tx: &mut ControlTx, identity: IdentityId, limit: i
                  JOIN control.tenants AS t ON t.id = m.tenant_id
         WHERE m.identity_id = $1
           AND m.status = 'active'
-          AND t.status = 'active'
+          AND (t.status = 'active' OR t.suspension = 'read_only')
         LIMIT $2
         "#,
         identity.uuid(),

@@ -114,6 +114,12 @@ impl Keys {
         jsonwebtoken::encode(&self.header, payload, &self.signing).map_err(TokenError::Sign)
     }
 
+    pub(super) fn sign_as(&self, typ: &str, payload: &impl Serialize) -> Result<String, TokenError> {
+        let mut header = self.header.clone();
+        header.typ = Some(typ.to_owned());
+        jsonwebtoken::encode(&header, payload, &self.signing).map_err(TokenError::Sign)
+    }
+
     pub(super) fn verifying(&self, id: &str) -> Option<&DecodingKey> {
         self.verifying.get(id)
     }

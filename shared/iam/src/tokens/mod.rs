@@ -9,6 +9,7 @@
 
 mod error;
 mod keys;
+mod statement;
 #[cfg(test)]
 mod tests;
 
@@ -27,6 +28,7 @@ use uuid::Uuid;
 
 pub use error::{KeyError, TokenError};
 pub use keys::{Keys, PublicKey};
+pub use statement::read_statement;
 
 /// The media type in the header (RFC 9068); an ID token or any other JWT has another one.
 const TYP: &str = "at+jwt";

@@ -16,6 +16,7 @@ mod settings;
 mod source;
 mod telemetry;
 mod template;
+mod tenants;
 #[cfg(test)]
 mod tests;
 mod worker;
@@ -29,6 +30,7 @@ pub use mistakes::{Mistake, Mistakes};
 pub use server::Server;
 pub use source::ConfigSource;
 pub use telemetry::{LogFormat, Telemetry};
+pub use tenants::Tenants;
 pub use worker::Worker;
 
 use self::{reader::Reader, settings::Settings};
@@ -48,6 +50,8 @@ pub enum Section {
     Auth,
     /// `[jobs]`
     Jobs,
+    /// `[tenants]`
+    Tenants,
     /// `[mail]`
     Mail,
     /// `[compute]`
@@ -65,6 +69,7 @@ impl Section {
         Self::Redis,
         Self::Auth,
         Self::Jobs,
+        Self::Tenants,
         Self::Mail,
         Self::Compute,
         Self::Telemetry,
@@ -80,6 +85,7 @@ impl Section {
             Self::Redis => "redis",
             Self::Auth => "auth",
             Self::Jobs => "jobs",
+            Self::Tenants => "tenants",
             Self::Mail => "mail",
             Self::Compute => "compute",
             Self::Telemetry => "telemetry",
@@ -102,6 +108,8 @@ pub struct Config {
     pub auth: Auth,
     /// The job queue.
     pub jobs: Jobs,
+    /// The life of tenants.
+    pub tenants: Tenants,
     /// Mail to people.
     pub mail: Mail,
     /// Virtual machines.
@@ -131,6 +139,7 @@ impl Config {
             redis: Redis::read(&mut reader.section(Section::Redis)),
             auth: Auth::read(&mut reader.section(Section::Auth)),
             jobs: Jobs::read(&mut reader.section(Section::Jobs)),
+            tenants: Tenants::read(&mut reader.section(Section::Tenants)),
             mail: Mail::read(&mut reader.section(Section::Mail)),
             compute: Compute::read(&mut reader.section(Section::Compute)),
             telemetry: Telemetry::read(&mut reader.section(Section::Telemetry)),

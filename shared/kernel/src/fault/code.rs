@@ -94,6 +94,7 @@ codes! {
     TenantNotFound = "tenant_not_found", NotFound, "There is no such tenant.";
     MethodNotAllowed = "method_not_allowed", MethodNotAllowed, "This path does not know this method.";
     SlugTaken = "slug_taken", Conflict, "The slug is taken.";
+    TenantStateConflict = "tenant_state_conflict", Conflict, "The tenant's state does not allow this.";
     NameTaken = "name_taken", Conflict, "The name is taken.";
     IdempotencyInProgress = "idempotency_in_progress", Conflict, "The same request is still running.";
     DeletionProtected = "deletion_protected", Conflict, "The machine is protected against deletion.";

@@ -23,6 +23,7 @@ pub(in crate::reconcile) async fn claim(
         FROM (SELECT vm_id
               FROM control.vm_work
               WHERE due_at <= now()
+                AND NOT is_parked
                 AND (lease_until IS NULL OR lease_until <= now())
               ORDER BY due_at
               LIMIT $3 FOR UPDATE SKIP LOCKED) AS due
@@ -63,6 +64,7 @@ pub(in crate::reconcile) async fn claim_one(
               WHERE vm_id = $3
                 AND tenant_id = $4
                 AND due_at <= now()
+                AND NOT is_parked
                 AND (lease_until IS NULL OR lease_until <= now())
                   FOR UPDATE SKIP LOCKED) AS due
         WHERE w.vm_id = due.vm_id
@@ -121,6 +123,7 @@ pub(in crate::reconcile) async fn find_next_due(tx: &mut ControlTx) -> Result<Op
         SELECT (extract(EPOCH FROM min(due_at) - now()) * 1000)::bigint AS left_ms
         FROM control.vm_work
         WHERE due_at IS NOT NULL
+          AND NOT is_parked
           AND (lease_until IS NULL OR due_at = lease_until)
         "#,
     )
