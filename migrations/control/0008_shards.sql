@@ -90,6 +90,13 @@ BEGIN
             WHEN duplicate_object OR unique_violation THEN NULL;
         END;
     END IF;
+    BEGIN
+        -- Behind a pooler RESET ALL goes back to what the server has for the login, and reads take dates in ISO style.
+        EXECUTE format('ALTER ROLE %I SET DateStyle = %L', v_login, 'ISO, MDY');
+        EXECUTE format('ALTER ROLE %I SET TimeZone = %L', v_login, 'UTC');
+    EXCEPTION
+        WHEN insufficient_privilege THEN NULL;
+    END;
     INSERT INTO control.shards (shard) VALUES (p_shard) ON CONFLICT DO NOTHING;
     FOR v_privilege IN
         SELECT control.privileges_of('bulkhead_tenant') EXCEPT SELECT control.privileges_of(v_login)

@@ -7,6 +7,7 @@
 )]
 
 mod compute;
+mod fleet;
 #[expect(unreachable_pub, reason = "a test binary has no public interface")]
 mod harness;
 mod house;

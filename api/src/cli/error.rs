@@ -4,7 +4,7 @@ use std::{error::Error, io, net::SocketAddr};
 
 use bulkhead_iam::{identities::IdentityError, passwords::PasswordError, tokens::KeyError};
 use bulkhead_kernel::{config::Mistakes, telemetry::TelemetryError};
-use bulkhead_tenancy::{DbError, doctor::DoctorError};
+use bulkhead_tenancy::{DbError, LineageError, doctor::DoctorError, fleet::FleetError};
 use bulkhead_tenants::TenantError;
 use bulkhead_traffic::MalformedUrl;
 
@@ -44,6 +44,15 @@ pub enum CliError {
     /// A migration failed or was changed after it ran.
     #[error("the schema control cannot be migrated")]
     Migrate(#[source] Box<dyn Error + Send + Sync>),
+    /// The migrations of a folder are none.
+    #[error("these migrations cannot be used")]
+    Lineage(#[from] LineageError),
+    /// Tenants could not be migrated or compared.
+    #[error("the fleet cannot be migrated")]
+    Fleet(#[source] FleetError),
+    /// Some tenants are not at the newest version; they were named.
+    #[error("{0}")]
+    Fallen(String),
     /// An address is taken or not ours.
     #[error("cannot listen on {0} and {1}")]
     Listen(SocketAddr, SocketAddr, #[source] io::Error),

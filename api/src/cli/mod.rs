@@ -2,6 +2,7 @@
 
 mod doctor;
 mod error;
+mod migrate;
 mod operators;
 mod receipts;
 mod seed;
@@ -17,7 +18,6 @@ use bulkhead_kernel::{
     clock::Clock,
     config::{Config, ConfigSource, Section},
 };
-use bulkhead_tenancy::migrations::migrate_control;
 use clap::{Args, Parser, Subcommand};
 
 pub use error::CliError;
@@ -38,8 +38,11 @@ enum Command {
     Serve,
     /// Check all settings and show which are in force, without their secrets
     CheckConfig,
-    /// Bring the schema `control` to the newest version
-    Migrate,
+    /// Bring the schema `control` to the newest version, or all tenants with one of the commands below it
+    Migrate {
+        #[command(subcommand)]
+        what: Option<migrate::Migrate>,
+    },
     /// Make a new RSA key that signs access tokens from the next start on; older keys still verify
     GenerateKeys {
         /// The folder to put it in; that of the settings otherwise
@@ -91,7 +94,7 @@ impl Command {
         match self {
             Self::Serve => server::serve().await,
             Self::CheckConfig => check_config(),
-            Self::Migrate => migrate().await,
+            Self::Migrate { what } => what.unwrap_or(migrate::Migrate::Control).run().await,
             Self::GenerateKeys { dir } => generate_keys(dir),
             Self::CreateOperator(credentials) => operators::create(credentials).await,
             Self::Seed { operator, tenant } => seed::run(operator, &tenant).await,
@@ -113,15 +116,6 @@ fn config(needed: &[Section]) -> Result<Config, CliError> {
 
 fn check_config() -> Result<(), CliError> {
     say(config(Section::ALL)?.describe().trim_end());
-    Ok(())
-}
-
-async fn migrate() -> Result<(), CliError> {
-    let database = config(&[Section::Database])?.database;
-    let logins = [&database.control_url, &database.tenant_url];
-    let migrated = migrate_control(&database.owner_url, logins).await;
-    migrated.map_err(|error| CliError::Migrate(error.into()))?;
-    say("The schema control is at the newest version.");
     Ok(())
 }
 
@@ -150,6 +144,8 @@ mod tests {
     fn the_commands_are_well_formed_and_serving_is_the_default() {
         Cli::command().debug_assert();
         assert!(Cli::parse_from(["bulkhead-api"]).command.is_none());
+        let migrate = Cli::parse_from(["bulkhead-api", "migrate"]);
+        assert!(matches!(migrate.command, Some(Command::Migrate { what: None })));
         let seed = Cli::parse_from(["bulkhead-api", "seed", "--email", "a@b.c", "--password", "x"]);
         assert!(matches!(seed.command, Some(Command::Seed { tenant, .. }) if tenant == "demo"));
     }

@@ -8,7 +8,7 @@ use axum::{
 };
 use bulkhead_kernel::{
     fault::Code,
-    ids::{ReceiptId, TenantId, VmId},
+    ids::{MigrationRunId, ReceiptId, TenantId, VmId},
 };
 
 use crate::problem::Problem;
@@ -32,6 +32,10 @@ impl Thing for ReceiptId {
 }
 
 impl Thing for VmId {
+    const MISSING: Code = Code::NotFound;
+}
+
+impl Thing for MigrationRunId {
     const MISSING: Code = Code::NotFound;
 }
 

@@ -9,7 +9,8 @@ use crate::{
     middleware::{Observer, cors, guard, observe},
     openapi,
     routes::{
-        auth, docs, doctor, lifecycle, onboarding, platform, service, tenants, users, vm_templates, vms, whoami,
+        auth, docs, doctor, lifecycle, migrations, onboarding, platform, service, tenants, users, vm_templates, vms,
+        whoami,
     },
     state::{AppState, RequestLimits},
 };
@@ -105,10 +106,18 @@ fn for_members() -> OpenApiRouter<AppState> {
         .routes(routes!(vms::logs))
 }
 
-/// Those who run the platform.
+/// Those who run the platform; below `/platform`.
 fn for_operators() -> OpenApiRouter<AppState> {
     OpenApiRouter::default()
         .routes(routes!(doctor::isolation))
+        .routes(routes!(migrations::list, migrations::start))
+        .routes(routes!(migrations::plan))
+        .routes(routes!(migrations::drift))
+        .routes(routes!(migrations::get))
+        .routes(routes!(migrations::pause))
+        .routes(routes!(migrations::resume))
+        .routes(routes!(migrations::retry))
+        .routes(routes!(migrations::watch))
         .routes(routes!(platform::list_receipts))
         .routes(routes!(platform::get_receipt))
         .routes(routes!(platform::get_tenant_schema, platform::set_tenant_schema))

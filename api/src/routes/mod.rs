@@ -4,6 +4,7 @@ pub mod auth;
 pub mod docs;
 pub mod doctor;
 pub mod lifecycle;
+pub mod migrations;
 pub mod onboarding;
 mod page;
 pub mod platform;

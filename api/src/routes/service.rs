@@ -7,6 +7,7 @@ use axum::{
 };
 use bulkhead_iam::tokens::PublicKey;
 use bulkhead_kernel::fault::Code;
+use bulkhead_tenancy::SERVED_VERSIONS;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -27,7 +28,18 @@ pub struct Index {
     name: &'static str,
     #[schema(example = "0.1.0")]
     version: &'static str,
+    schema_versions: SchemaVersions,
     links: Links,
+}
+
+/// The versions of a tenant's schema that this process works with; it refuses a tenant outside of them with
+/// `tenant_version_not_served`.
+#[derive(Serialize, ToSchema)]
+pub struct SchemaVersions {
+    #[schema(example = 1)]
+    oldest: i64,
+    #[schema(example = 2)]
+    newest: i64,
 }
 
 /// Paths on this host.
@@ -112,6 +124,10 @@ pub async fn index() -> Json<Index> {
     Json(Index {
         name: "bulkhead",
         version: VERSION,
+        schema_versions: SchemaVersions {
+            oldest: *SERVED_VERSIONS.start(),
+            newest: *SERVED_VERSIONS.end(),
+        },
         links: Links {
             api: "/api/v1",
             docs: "/docs",

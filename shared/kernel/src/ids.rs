@@ -105,6 +105,8 @@ ids! {
     JobId = "job";
     /// The proof of holding a job for one attempt.
     LeaseToken = "lse";
+    /// One migration of the whole fleet.
+    MigrationRunId = "mig";
     /// A virtual machine.
     VmId = "vm";
     /// A change under way on a virtual machine.

@@ -13,6 +13,7 @@ use tokio::time::{Instant, timeout};
 use crate::{
     ControlTx, DbError, Message, OwnerTx, TenantRef, TenantSelector, TenantTx,
     budget::Budget,
+    owner::Owners,
     registry::{self, Registry},
     retirement::Terms,
     schema::Logins,
@@ -21,16 +22,18 @@ use crate::{
     tenant::{Access, Entry, affinity, enter_statement},
 };
 
+/// How long work behind the scenes waits for a connection; nobody waits for its answer.
+const CONNECT_PATIENCE: Duration = Duration::from_secs(20);
+
 /// The way to all data; cheap to clone. Connections are made when first needed.
 #[derive(Clone)]
 pub struct Db(Arc<Inner>);
 
 struct Inner {
     settings: config::Database,
-    owner: Slots,
+    owner: Owners,
     control: Slots,
     tenant: Shards,
-    logins: Arc<Logins>,
     direct: PgConnectOptions,
     registry: Registry,
     acquire_timeout: Duration,
@@ -63,10 +66,12 @@ impl Db {
         let slots = |plan| Slots::new(plan, Vec::new());
         Ok(Self(Arc::new(Inner {
             settings: settings.clone(),
-            owner: slots(plan("owner", &settings.owner_url, settings.owner_connections)?),
+            owner: Owners {
+                slots: slots(plan("owner", &settings.owner_url, settings.owner_connections)?),
+                logins: Arc::new(Logins::of(settings)),
+            },
             control: slots(plan("control", &settings.control_url, settings.control_connections)?),
             tenant: Shards::new(plan("tenant", &settings.tenant_url, settings.tenant_connections)?),
-            logins: Arc::new(Logins::of(settings)),
             direct: options(settings.direct_url.as_ref().unwrap_or(&settings.control_url))?,
             registry: Registry::default(),
             acquire_timeout: settings.acquire_timeout,
@@ -81,7 +86,12 @@ impl Db {
 
     /// A transaction of the provisioner, which may create roles and schemas.
     pub async fn owner(&self) -> Result<OwnerTx, DbError> {
-        OwnerTx::begin(&self.0.owner, &self.0.logins).await
+        OwnerTx::begin(&self.0.owner).await
+    }
+
+    /// Connections of the owner beside the usual ones.
+    pub(crate) fn owners(&self, pool: &'static str, size: usize) -> Owners {
+        self.0.owner.another(pool, size, CONNECT_PATIENCE)
     }
 
     /// A transaction inside the tenant; refused unless the tenant is active, and read-only where it is suspended so.

@@ -1,22 +1,15 @@
 //! A tenant's schema: its name, its role, and the statements that build it.
 
-use std::{fmt, ops::RangeInclusive};
+use std::fmt;
 
 use bulkhead_kernel::{config, ids::TenantId, secret::Secret};
 use sqlx::{AssertSqlSafe, Executor};
 
-use crate::{DbError, OwnerTx, migrations};
-
-/// What builds a tenant's schema from nothing, in one transaction.
-const BASELINE: &str = include_str!("../../../migrations/tenant/0001_baseline.sql");
-
-/// The version a schema has after [`BASELINE`].
-pub const SCHEMA_VERSION: i64 = 1;
-
-/// The versions of a tenant's schema that this program works with; a tenant outside of them is refused with
-/// [`DbError::VersionNotServed`]. The newest is one that the next release brings: migrations first expand, so that a
-/// release works with the schema before and after its successor's (migrations/README.md).
-pub const SERVED_VERSIONS: RangeInclusive<i64> = 1..=SCHEMA_VERSION + 1;
+use crate::{
+    DbError, OwnerTx,
+    lineage::{Lineage, Migration},
+    migrations,
+};
 
 /// The name of a tenant's schema and of its role: `t_` and the tenant's id, never anything a user typed.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -82,8 +75,10 @@ impl OwnerTx {
         let grant = format!("GRANT {role} TO {login} {}", grant_options(row.version));
         match (row.exists, row.is_granted) {
             (false, _) => {
-                self.run_ddl(format!("CREATE ROLE {role} NOLOGIN INHERIT IN ROLE bulkhead_tenants; {grant}"))
-                    .await
+                self.run_ddl(format!(
+                    "CREATE ROLE {role} NOLOGIN INHERIT IN ROLE bulkhead_tenants; {grant}"
+                ))
+                .await
             }
             (true, false) => self.run_ddl(grant).await,
             (true, true) => Ok(()),
@@ -122,10 +117,14 @@ impl OwnerTx {
         .await
     }
 
-    /// Builds all tables at [`SCHEMA_VERSION`] and records it, in this transaction. Done before: nothing.
+    /// Builds all tables at [`crate::SCHEMA_VERSION`] and records it, in this transaction. Done before: nothing.
     pub async fn migrate_tenant_schema(&mut self, tenant: TenantId) -> Result<(), DbError> {
+        self.build_tenant_schema(tenant, Lineage::product()).await
+    }
+
+    /// [`OwnerTx::migrate_tenant_schema`] at the head of any lineage.
+    pub async fn build_tenant_schema(&mut self, tenant: TenantId, lineage: &Lineage) -> Result<(), DbError> {
         self.meet(tenant);
-        let schema = SchemaName(tenant);
         let version = sqlx::query_scalar!(
             r#"
             SELECT schema_version
@@ -138,13 +137,8 @@ impl OwnerTx {
         .fetch_one(self.conn())
         .await?;
         if version.is_none() {
-            self.run_ddl(format!(
-                "SET LOCAL search_path = {schema}; \
-                 {BASELINE}; \
-                 GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {schema} TO {schema}; \
-                 SET LOCAL search_path = ''"
-            ))
-            .await?;
+            self.apply_migration(tenant, lineage.baseline()).await?;
+            self.grant_tenant_tables(tenant).await?;
             sqlx::query!(
                 r#"
                 UPDATE control.tenants
@@ -152,12 +146,36 @@ impl OwnerTx {
                 WHERE id = $1
                 "#,
                 tenant.uuid(),
-                SCHEMA_VERSION,
+                lineage.head(),
             )
             .execute(self.conn())
             .await?;
         }
         Ok(())
+    }
+
+    /// Runs one file with the tenant's schema as the path, in this transaction. Recording the version is the caller's.
+    pub(crate) async fn apply_migration(&mut self, tenant: TenantId, migration: &Migration) -> Result<(), DbError> {
+        let schema = SchemaName(tenant);
+        let sql = &migration.sql;
+        // The text may end in a comment.
+        self.run_ddl(format!(
+            "SET LOCAL search_path = {schema};\n{sql}\n; SET LOCAL search_path = ''"
+        ))
+        .await
+    }
+
+    /// Lets the tenant's role use the tables it cannot use yet; those it can are not written again.
+    pub(crate) async fn grant_tenant_tables(&mut self, tenant: TenantId) -> Result<(), DbError> {
+        let schema = SchemaName(tenant);
+        self.run_ddl(format!(
+            "DO $grant$ DECLARE name text; BEGIN \
+             FOR name IN SELECT oid::regclass::text FROM pg_catalog.pg_class \
+                 WHERE relnamespace = '{schema}'::regnamespace AND relkind = 'r' \
+                 AND NOT pg_catalog.has_table_privilege('{schema}', oid, 'DELETE') \
+             LOOP EXECUTE 'GRANT SELECT, INSERT, UPDATE, DELETE ON ' || name || ' TO {schema}'; END LOOP; END $grant$"
+        ))
+        .await
     }
 
     /// From here on unqualified names in this transaction are the tenant's tables, with the owner's rights.

@@ -40,7 +40,8 @@ const RESET: &str = "CLOSE ALL; RESET ALL; RESET ROLE; SELECT pg_advisory_unlock
 
 /// The same where no statement is kept. sqlx then still names each one anew and never closes it, and behind a pooler
 /// the next client on this server process would trip over the name.
-const RESET_AND_FORGET: &str = "CLOSE ALL; RESET ALL; RESET ROLE; SELECT pg_advisory_unlock_all(); UNLISTEN *; DEALLOCATE ALL";
+const RESET_AND_FORGET: &str =
+    "CLOSE ALL; RESET ALL; RESET ROLE; SELECT pg_advisory_unlock_all(); UNLISTEN *; DEALLOCATE ALL";
 
 /// How long a rollback may take before the connection is thrown away instead.
 const ROLLBACK_TIMEOUT: Duration = Duration::from_secs(2);
@@ -151,6 +152,18 @@ impl Slots {
         self.set.places.iter().filter_map(take_idle).collect()
     }
 
+    /// Another set of the same login.
+    pub(crate) fn another(&self, pool: &'static str, size: usize, acquire_timeout: Duration) -> Self {
+        let plan = Plan {
+            pool,
+            size,
+            acquire_timeout,
+            budget: Arc::new(Budget::new(size)),
+            ..self.plan.clone()
+        };
+        Self::new(plan, Vec::new())
+    }
+
     /// A connection, by preference the one that `key` used before. Fails when none is free, or none can be made, within
     /// the acquire timeout.
     pub(crate) async fn acquire(&self, key: Option<u64>) -> Result<Lease, DbError> {
@@ -173,6 +186,7 @@ impl Slots {
                 is_broken: false,
                 is_fresh,
                 reset: self.reset,
+                is_retired: false,
                 meter: DbMeter::current(),
                 since: Instant::now(),
             })
@@ -362,6 +376,8 @@ pub(crate) struct Lease {
     is_broken: bool,
     is_fresh: bool,
     reset: &'static str,
+    /// Whether nobody is to have it after this caller.
+    is_retired: bool,
     meter: Option<DbMeter>,
     since: Instant,
 }
@@ -396,6 +412,11 @@ impl Lease {
         error.into()
     }
 
+    /// Has the connection closed instead of handed on.
+    pub(crate) const fn retire(&mut self) {
+        self.is_retired = true;
+    }
+
     /// The connection.
     pub(crate) fn conn(&mut self) -> &mut PgConnection {
         if let Some(meter) = &self.meter {
@@ -423,7 +444,7 @@ impl Drop for Lease {
         let (Some(kept), Some(berth)) = (self.kept.take(), self.berth.take()) else {
             return;
         };
-        if self.is_broken {
+        if self.is_broken || self.is_retired {
             return;
         }
         if !self.is_marked {

@@ -5,7 +5,7 @@ use sqlx::PgConnection;
 
 use crate::{
     DbError, TenantRef,
-    schema::SERVED_VERSIONS,
+    lineage::SERVED_VERSIONS,
     slots::{Lease, Slots},
 };
 

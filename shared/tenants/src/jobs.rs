@@ -1,7 +1,7 @@
 //! The background work of tenants.
 
 use bulkhead_jobs::{Job, Queue};
-use bulkhead_kernel::ids::{IdentityId, TenantId};
+use bulkhead_kernel::ids::{IdentityId, MigrationRunId, TenantId};
 use serde::{Deserialize, Serialize};
 
 /// Builds a pending tenant's compartment and opens it.
@@ -25,4 +25,17 @@ impl Job for OnboardTenant {
     fn may_belong_to(&self, tenant: Option<TenantId>) -> bool {
         tenant == Some(self.tenant)
     }
+}
+
+/// Carries a migration of the fleet out. Several for one run do no harm: the run's lease lets one work.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub struct RunMigrations {
+    /// Which one.
+    pub run: MigrationRunId,
+}
+
+impl Job for RunMigrations {
+    const KIND: &'static str = "migrations.run";
+    const QUEUE: Queue = Queue::Maintenance;
+    const MAX_ATTEMPTS: u16 = 20;
 }

@@ -13,6 +13,7 @@ mod error;
 pub mod jobs;
 mod keeper;
 pub mod lifecycle;
+pub mod migrations;
 mod model;
 pub mod onboarding;
 pub mod profile;

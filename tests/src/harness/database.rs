@@ -80,6 +80,14 @@ impl TestDb {
         Self { name, server }
     }
 
+    /// Another hold on the same database.
+    pub fn another(&self) -> Self {
+        Self {
+            name: self.name.clone(),
+            server: self.server.clone(),
+        }
+    }
+
     /// No other test has one of this name.
     pub fn name(&self) -> &str {
         &self.name

@@ -3,6 +3,7 @@
 mod arrows;
 mod documents;
 mod jobs;
+mod migrations;
 mod redis;
 mod size;
 mod sql;

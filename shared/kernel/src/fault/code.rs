@@ -100,6 +100,8 @@ codes! {
     DeletionProtected = "deletion_protected", Conflict, "The machine is protected against deletion.";
     VmDeleting = "vm_deleting", Conflict, "The machine is being deleted.";
     DoctorBusy = "doctor_busy", Conflict, "An examination is already under way.";
+    MigrationUnderWay = "migration_under_way", Conflict, "Another migration of the fleet is open.";
+    MigrationState = "migration_state", Conflict, "The migration is in a state that does not allow this.";
     BodyTooLarge = "body_too_large", TooLarge, "The body is larger than 1 MiB.";
     UnsupportedMediaType = "unsupported_media_type", UnsupportedMedia, "The body has a media type this call does not take.";
     RequestTimeout = "request_timeout", TimedOut, "The request did not arrive in time.";
