@@ -2,7 +2,48 @@
 
 use std::{collections::HashSet, fs};
 
-use crate::{postgres::Session, stack::Process};
+use super::fleet::Fleet;
+use crate::{
+    postgres::{Server, Session},
+    run::DATABASE,
+    script::Recording,
+    stack::Process,
+};
+
+/// What a backend grows by.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Growth {
+    /// The private memory of one that has met a single tenant.
+    pub(crate) base_kib: u64,
+    /// What each further tenant adds.
+    pub(crate) tenant_kib: u64,
+}
+
+/// Lets one backend meet so many tenants.
+pub(crate) async fn growth(server: &Server, fleet: &Fleet, list: &Recording) -> anyhow::Result<Growth> {
+    let login = &fleet.tenants[0].login;
+    let mut session = Session::open(server, login, DATABASE).await?;
+    let mut tenants = fleet.tenants.iter().filter(|tenant| tenant.login == *login);
+    if let Some(first) = tenants.next() {
+        session.query(&list.message(&first.persona)).await?;
+    }
+    let base_kib = private_kib(session.pid);
+    let mut count = 0;
+    for tenant in tenants {
+        session.query(&list.message(&tenant.persona)).await?;
+        count += 1;
+    }
+    let grown = private_kib(session.pid).saturating_sub(base_kib);
+    Ok(Growth {
+        base_kib,
+        tenant_kib: grown / count.max(1),
+    })
+}
+
+fn private_kib(pid: u32) -> u64 {
+    let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
+    kib(&rollup, "Private_Clean:") + kib(&rollup, "Private_Dirty:")
+}
 
 /// The backends of one process.
 #[derive(Debug, Clone, Copy, Default)]

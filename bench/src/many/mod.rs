@@ -15,6 +15,7 @@ use std::{fs, time::Duration};
 
 use anyhow::Context;
 use serde_json::json;
+use tokio::time::Instant;
 
 use crate::{
     Options,
@@ -49,6 +50,7 @@ const FEW: usize = 200;
 struct Plan {
     rounds: u8,
     window: Duration,
+    /// The longest that one API is warmed up.
     warm_up: Duration,
     /// Each kind of first query.
     firsts: usize,
@@ -94,7 +96,7 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<()> {
     let plan = Plan {
         rounds: if options.short { 1 } else { options.rounds },
         window: Duration::from_secs(if options.short { 1 } else { 3 }),
-        warm_up: Duration::from_secs(if options.short { 1 } else { 15 }),
+        warm_up: Duration::from_secs(if options.short { 1 } else { 120 }),
         firsts: if options.short { 10 } else { 300 },
     };
     let server = Server::of(&options.database_url)?;
@@ -111,6 +113,7 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<()> {
     let backend: u32 = session.scalar("SELECT pg_backend_pid()").await?.parse()?;
     let postmaster = parent_of(backend).unwrap_or(0);
 
+    let growth = memory::growth(&server, &fleet, &recording).await?;
     let firsts = first::measure(&server, &fleet, &recording, plan.firsts).await?;
     let mut processes = Vec::new();
     for variant in Variant::ALL {
@@ -139,6 +142,7 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<()> {
         tenants: fleet.tenants.len(),
         tables: fleet::TABLES,
         shards: fleet.shards,
+        growth,
         memory,
         cells,
         firsts,
@@ -203,17 +207,21 @@ fn cells(processes: &[(Variant, Process)], fleet: &Fleet, token: &str, postmaste
     cells
 }
 
-/// Until the rate no longer rises: with no bounds every connection has to meet every tenant first.
-async fn warm_up(cells: &[Cell], variant: Variant, window: Duration) -> anyhow::Result<()> {
-    let mut best = 0.0;
-    for cell in cells.iter().filter(|cell| cell.variant == variant).cycle().take(12) {
-        let sample = cell.load.run(window / 3, cell.watched).await?;
-        if cell.mix == Mix::Uniform {
-            if sample.rate < best * 1.03 {
-                break;
-            }
-            best = sample.rate;
-        }
+/// Until each tenant has had a few requests on each connection that may serve it: on one, or with no bounds on all.
+async fn warm_up(cells: &[Cell], variant: Variant, longest: Duration) -> anyhow::Result<()> {
+    let started = Instant::now();
+    let Some(cell) = cells.iter().find(|cell| cell.variant == variant) else {
+        return Ok(());
+    };
+    let places = if variant == Variant::Unbounded { POOL } else { 2 };
+    let goal = u32::try_from(cell.load.requests.len() * places).map_or(f64::INFINITY, f64::from);
+    let window = Duration::from_secs(1);
+    let mut requests = 0.0;
+    while requests < goal && started.elapsed() < longest {
+        requests += cell.load.run(window, cell.watched).await?.rate;
+    }
+    if requests < goal && variant == Variant::Unbounded {
+        progress("too slow a machine to warm up: its memory will look smaller than it gets");
     }
     Ok(())
 }

@@ -4,7 +4,12 @@ use std::fmt::Write as _;
 
 use anyhow::bail;
 
-use super::{Cell, LIMIT_MB, POOL, Variant, first::First, memory::Memory, mix::Mix};
+use super::{
+    Cell, LIMIT_MB, POOL, Variant,
+    first::First,
+    memory::{Growth, Memory},
+    mix::Mix,
+};
 use crate::{
     load::CONNECTIONS,
     sample::{Sample, Spread},
@@ -22,6 +27,7 @@ pub(crate) struct Report {
     pub(crate) tenants: usize,
     pub(crate) tables: usize,
     pub(crate) shards: usize,
+    pub(crate) growth: Growth,
     pub(crate) memory: Vec<(Variant, &'static str, Memory)>,
     pub(crate) cells: Vec<Cell>,
     pub(crate) firsts: Vec<First>,
@@ -76,6 +82,14 @@ impl Report {
                 memory.largest_kib / 1024,
             );
         }
+        let Growth { base_kib, tenant_kib } = self.growth;
+        let all = POOL as u64 * (base_kib + tenant_kib * self.tenants as u64) / 1024;
+        let _ = writeln!(
+            text,
+            "\nA backend that lists the machines of one tenant takes {base_kib} KiB, and {tenant_kib} KiB more for each \
+             further one: {POOL} that have met all {} would take {all} MiB.",
+            self.tenants
+        );
         text
     }
 

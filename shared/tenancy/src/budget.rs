@@ -4,9 +4,12 @@
 //! elsewhere can exceed the total. Usually the shards' shares add up to no more than it, and nobody waits; with more shards
 //! than connections, and while shares change, who needs one closes an idle one of another shard.
 
-use std::sync::{
-    Arc, Mutex, PoisonError, Weak,
-    atomic::{AtomicUsize, Ordering::SeqCst},
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc, Mutex, PoisonError, Weak,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
 };
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -26,7 +29,7 @@ pub(crate) trait Spare: Send + Sync {
 pub(crate) struct Budget {
     leave: Arc<Semaphore>,
     wanted: AtomicUsize,
-    sets: Mutex<Vec<Weak<dyn Spare>>>,
+    sets: Mutex<VecDeque<Weak<dyn Spare>>>,
 }
 
 impl Budget {
@@ -42,7 +45,7 @@ impl Budget {
     pub(crate) fn enrol(&self, set: Weak<dyn Spare>) {
         let mut sets = self.sets.lock().unwrap_or_else(PoisonError::into_inner);
         sets.retain(|set| set.strong_count() > 0);
-        sets.push(set);
+        sets.push_back(set);
     }
 
     /// Leave to make a connection, once there is some.
@@ -52,10 +55,25 @@ impl Budget {
         }
         // Whoever gives a connection back from now on closes it; what was given back before is found here.
         let _wanted = Wanted::one(&self.wanted);
-        let sets: Vec<_> = self.sets.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let _ = sets.iter().filter_map(Weak::upgrade).any(|set| set.close_one_idle());
+        while self.close_one_idle() {
+            // Somebody else may be faster.
+            if let Ok(leave) = Arc::clone(&self.leave).try_acquire_owned() {
+                return Ok(leave);
+            }
+        }
         let leave = Arc::clone(&self.leave).acquire_owned().await;
         leave.map_err(|_| DbError::Unavailable(None))
+    }
+
+    /// Each time another set is asked first.
+    fn close_one_idle(&self) -> bool {
+        let mut enrolled = self.sets.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(first) = enrolled.pop_front() {
+            enrolled.push_back(first);
+        }
+        let sets: Vec<_> = enrolled.iter().filter_map(Weak::upgrade).collect();
+        drop(enrolled);
+        sets.iter().any(|set| set.close_one_idle())
     }
 
     /// Whether somebody waits for a connection to be closed.

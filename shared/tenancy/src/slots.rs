@@ -118,11 +118,13 @@ impl Slots {
             RESET
         };
         let (pool, shard) = (plan.pool, plan.shard);
+        let met = |index: usize| open.get(index).map_or(0, |kept| kept.life.tenants());
+        let tenants = (0..plan.size).map(|index| AtomicUsize::new(met(index))).collect();
         let mut open = open.into_iter().map(Slot::Idle);
         let places = (0..plan.size).map(|_| Mutex::new(open.next().unwrap_or(Slot::Empty)));
         let set = Arc::new(Set {
             places: places.collect(),
-            tenants: (0..plan.size).map(|_| AtomicUsize::new(0)).collect(),
+            tenants,
             most: telemetry::db_connection_tenants_most(pool, shard),
             pool,
             shard,
