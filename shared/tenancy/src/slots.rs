@@ -188,7 +188,6 @@ impl Slots {
                 is_broken: false,
                 is_fresh,
                 reset: self.reset,
-                is_retired: false,
                 meter: DbMeter::current(),
                 since: Instant::now(),
             })
@@ -374,12 +373,10 @@ pub(crate) struct Lease {
     berth: Option<Berth>,
     /// Whether an explicit transaction may be open on it.
     is_marked: bool,
-    /// Whether nothing more can be said to the server on it.
+    /// Whether nothing more can be said to the server on it, or is to be said after this caller.
     is_broken: bool,
     is_fresh: bool,
     reset: &'static str,
-    /// Whether nobody is to have it after this caller.
-    is_retired: bool,
     meter: Option<DbMeter>,
     since: Instant,
 }
@@ -416,7 +413,7 @@ impl Lease {
 
     /// Has the connection closed instead of handed on.
     pub(crate) const fn retire(&mut self) {
-        self.is_retired = true;
+        self.is_broken = true;
     }
 
     /// The connection.
@@ -446,7 +443,7 @@ impl Drop for Lease {
         let (Some(kept), Some(berth)) = (self.kept.take(), self.berth.take()) else {
             return;
         };
-        if self.is_broken || self.is_retired {
+        if self.is_broken {
             return;
         }
         if !self.is_marked {

@@ -13,8 +13,8 @@ fn statements(text: &str) -> Vec<String> {
         } else if let Some(quoted) = rest.strip_prefix('\'') {
             plain.push_str("'…'");
             quoted.find('\'').map_or(rest.len(), |end| end + 2)
-        } else if rest.starts_with('$') {
-            let mark = rest[1..].find('$').map_or(rest.len(), |end| end + 2);
+        } else if let Some(tagged) = rest.strip_prefix('$') {
+            let mark = tagged.find('$').map_or(rest.len(), |end| end + 2);
             plain.push_str("'…'");
             rest[mark..]
                 .find(&rest[..mark])

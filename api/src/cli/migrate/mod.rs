@@ -59,7 +59,7 @@ pub(super) enum Migrate {
 /// Which run.
 #[derive(Debug, Args)]
 pub(super) struct Which {
-    /// The run, as in mig_0190…; the newest one otherwise
+    /// The id of the run; the newest one otherwise
     run: Option<MigrationRunId>,
 }
 

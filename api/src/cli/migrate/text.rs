@@ -45,7 +45,7 @@ fn planned(version: &PlannedVersion, target: i64) -> String {
 pub(super) fn progress(status: &RunStatus) -> String {
     let counts = &status.counts;
     let all = counts.pending + counts.running + counts.done + counts.failed + counts.skipped;
-    let mut text = format!("{}: {} of {all} done", status.state.as_str(), counts.done);
+    let mut text = format!("{} of {all} done", counts.done);
     if counts.failed > 0 {
         let _ = write!(text, ", {} failed", counts.failed);
     }

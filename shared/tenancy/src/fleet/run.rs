@@ -9,7 +9,7 @@ use tokio::time::{Instant, interval, sleep, timeout};
 use super::{
     Fleet, FleetError, RunState, RunStatus,
     store::{self, Orders, tenant as rows},
-    tenant::Bench,
+    tenant::{Bench, UNFLUSHED},
 };
 use crate::{DbError, OwnerTx, owner::Owners};
 
@@ -99,11 +99,10 @@ async fn keep_alive(slots: &Owners, run: MigrationRunId, token: LeaseToken) -> F
         };
         match timeout(LEASE, renewed).await {
             Ok(Ok(true)) => known = Instant::now(),
-            Ok(Ok(false)) => return FleetError::LeaseLost,
             // One bad moment of the database is no reason to drop what is under way.
             Ok(Err(error)) if known.elapsed() > LEASE => return error.into(),
             Ok(Err(_)) => {}
-            Err(_) => return FleetError::LeaseLost,
+            Ok(Ok(false)) | Err(_) => return FleetError::LeaseLost,
         }
     }
 }
@@ -121,7 +120,8 @@ async fn work(bench: &Bench<'_>) -> Result<(), FleetError> {
 async fn worker(bench: &Bench<'_>) -> Result<(), FleetError> {
     let mut n_done = 0;
     loop {
-        let mut tx = OwnerTx::begin(bench.slots).await?;
+        let (lock, statement) = (Duration::from_secs(10), Duration::from_mins(1));
+        let mut tx = OwnerTx::begin_with(bench.slots, lock, statement, UNFLUSHED).await?;
         let claimed = rows::claim(tx.conn(), bench.run, bench.token, BATCH).await?;
         let is_over = if claimed.is_empty() {
             let (n_open, is_ours) = rows::count_open(tx.conn(), bench.run, bench.token).await?;

@@ -16,6 +16,10 @@ use crate::{DbError, Lineage, OwnerTx, owner::Owners};
 /// After so many tenants a connection is closed, and what its server process has learnt of their schemas with it.
 const TENANTS_PER_CONNECTION: u32 = 100;
 
+/// A tenant's commit need not reach the disk by itself: should the server crash, its schema, its version and its row are
+/// lost together and done again. The commit that ends the run is flushed, and all before it with it.
+pub(super) const UNFLUSHED: &str = "SET LOCAL synchronous_commit = off";
+
 /// What a runner has at hand for every tenant.
 pub(super) struct Bench<'a> {
     pub(super) lineage: &'a Lineage,
@@ -82,12 +86,12 @@ impl Bench<'_> {
     async fn step(&self, tenant: TenantId, is_retired: bool) -> Result<bool, Trouble> {
         let before = |error: DbError| Trouble::of("before its migrations", &error);
         // Under the lock, and not before, the version is looked at: whoever comes second finds what the first has done.
-        let lock = format!(
-            "SELECT pg_advisory_xact_lock(hashtextextended('bulkhead.schema.{}', 0))",
+        let first = format!(
+            "{UNFLUSHED}; SELECT pg_advisory_xact_lock(hashtextextended('bulkhead.schema.{}', 0))",
             tenant.uuid().simple()
         );
         let orders = &self.orders;
-        let begun = OwnerTx::begin_with(self.slots, orders.lock_timeout, orders.statement_timeout, &lock).await;
+        let begun = OwnerTx::begin_with(self.slots, orders.lock_timeout, orders.statement_timeout, &first).await;
         let mut tx = begun.map_err(before)?;
         if is_retired {
             tx.retire();
