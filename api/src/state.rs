@@ -17,6 +17,7 @@ use bulkhead_kernel::{
     telemetry::metrics::{self, Metrics},
 };
 use bulkhead_tenancy::Db;
+use bulkhead_tenants::archives::Archives;
 use bulkhead_traffic::SignInThrottle;
 
 /// Everything a handler may reach.
@@ -29,6 +30,7 @@ struct Parts {
     db: Db,
     iam: Iam,
     throttle: SignInThrottle,
+    archives: Archives,
     clock: Clock,
     metrics: Metrics,
     readiness: Readiness,
@@ -72,6 +74,7 @@ impl AppState {
         db: Db,
         iam: Iam,
         throttle: SignInThrottle,
+        archives: Archives,
         clock: Clock,
     ) -> Self {
         Self(Arc::new(Parts {
@@ -80,6 +83,7 @@ impl AppState {
             db,
             iam,
             throttle,
+            archives,
             clock,
             metrics: metrics::install(),
             readiness: Readiness::default(),
@@ -114,6 +118,12 @@ impl AppState {
     #[must_use]
     pub fn throttle(&self) -> &SignInThrottle {
         &self.0.throttle
+    }
+
+    /// Where archives of tenants lie.
+    #[must_use]
+    pub fn archives(&self) -> &Archives {
+        &self.0.archives
     }
 
     /// The time.

@@ -6,6 +6,7 @@
     reason = "tests may be plain, and fail where they stand"
 )]
 
+mod archives;
 mod compute;
 mod fleet;
 #[expect(unreachable_pub, reason = "a test binary has no public interface")]

@@ -26,5 +26,6 @@ pub const SECTIONS: &[Section] = &[
     Section::Jobs,
     Section::Tenants,
     Section::Compute,
+    Section::Archives,
     Section::Telemetry,
 ];

@@ -5,11 +5,17 @@ use bulkhead_jobs::Registry;
 use bulkhead_kernel::config::Config;
 use bulkhead_mail::{Mailer, jobs::SendMail};
 use bulkhead_tenancy::{Db, Lineage};
-use bulkhead_tenants::jobs::{OnboardTenant, RunMigrations};
+use bulkhead_tenants::{
+    archives::{
+        Archives,
+        jobs::{ExportTenant, ImportTenant},
+    },
+    jobs::{OnboardTenant, RunMigrations},
+};
 
 use crate::{
     ServeError,
-    handlers::{mail, migrations, tenants, vms},
+    handlers::{archives as archive_jobs, mail, migrations, tenants, vms},
     reconcilers,
 };
 
@@ -18,6 +24,8 @@ use crate::{
 pub struct Parts {
     /// Carries mail.
     pub mailer: Mailer,
+    /// Where archives of tenants lie.
+    pub archives: Archives,
     /// The loop over virtual machines.
     pub machines: Reconciler,
     /// What leads tenants from version to version.
@@ -29,6 +37,7 @@ impl Parts {
     pub fn new(db: Db, config: &Config) -> Result<Self, ServeError> {
         Ok(Self {
             mailer: Mailer::new(&config.mail).map_err(ServeError::Mail)?,
+            archives: Archives::new(&config.archives),
             machines: reconcilers::vms::reconciler(db, config).map_err(ServeError::Driver)?,
             lineage: Lineage::product().clone(),
         })
@@ -39,12 +48,16 @@ impl Parts {
 pub fn registry(parts: Parts) -> Registry {
     let Parts {
         mailer,
+        archives,
         machines,
         lineage,
     } = parts;
+    let exports = archives.clone();
     Registry::new()
         .handle::<SendMail, _, _>(move |run, job| mail::send(run, job, mailer.clone()))
         .handle::<RunMigrations, _, _>(move |run, job| migrations::run(run, job, lineage.clone()))
+        .handle::<ExportTenant, _, _>(move |run, job| archive_jobs::write(run, job, exports.clone()))
+        .handle::<ImportTenant, _, _>(move |run, job| archive_jobs::load(run, job, archives.clone()))
         .handle::<OnboardTenant, _, _>(tenants::onboard)
         .handle::<ReconcileVm, _, _>(move |run, job| vms::reconcile(run, job, machines.clone()))
 }

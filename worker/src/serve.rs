@@ -4,9 +4,10 @@ use std::{io, time::Duration};
 
 use bulkhead_compute::driver::UnknownDriver;
 use bulkhead_jobs::{DuplicateKind, Worker, supervise};
-use bulkhead_kernel::{config::Config, telemetry::metrics::Metrics};
+use bulkhead_kernel::{clock::Clock, config::Config, telemetry::metrics::Metrics};
 use bulkhead_mail::MailError;
 use bulkhead_tenancy::{Db, DbError};
+use bulkhead_tenants::archives::sweep;
 use tokio::{net::TcpListener, time::sleep};
 use tokio_util::sync::CancellationToken;
 
@@ -46,7 +47,8 @@ pub async fn serve(config: &Config, metrics: Metrics, shutdown: CancellationToke
     let parts = Parts::new(db.clone(), config)?;
     let machines = parts.machines.clone();
     let keeper = reconcilers::tenants::keeper(db.clone(), config);
-    let worker = Worker::new(db, registry(parts), &config.jobs)?
+    let archives = parts.archives.clone();
+    let worker = Worker::new(db.clone(), registry(parts), &config.jobs)?
         .with_concurrency(config.worker.concurrency)
         .with_grace(config.worker.shutdown_grace);
     let listener = TcpListener::bind(config.worker.internal_listen)
@@ -67,9 +69,12 @@ pub async fn serve(config: &Config, metrics: Metrics, shutdown: CancellationToke
         let (keeper, stop) = (keeper.clone(), shutdown.clone());
         async move { keeper.run(stop).await }
     });
+    let sweeping = supervise("archives", &shutdown, || {
+        sweep::run(db.clone(), archives.clone(), Clock::system(), shutdown.clone())
+    });
     let until_the_end_of_grace = async {
         tokio::select! {
-            _ = async { tokio::join!(reconciling, keeping) } => {}
+            _ = async { tokio::join!(reconciling, keeping, sweeping) } => {}
             () = async { shutdown.cancelled().await; sleep(config.worker.shutdown_grace + LET_GO).await } => {}
         }
     };

@@ -9,6 +9,7 @@ use bulkhead_kernel::{
     telemetry::{self, metrics},
 };
 use bulkhead_tenancy::Db;
+use bulkhead_tenants::archives::Archives;
 use bulkhead_traffic::{Redis, SignInThrottle};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -22,6 +23,7 @@ const NEEDED: &[Section] = &[
     Section::Redis,
     Section::Auth,
     Section::Tenants,
+    Section::Archives,
     Section::Telemetry,
 ];
 
@@ -45,7 +47,15 @@ pub(super) async fn serve() -> Result<(), CliError> {
     let shutdown = on_signal().map_err(CliError::Signals)?;
     tracing::info!(%public, %internal, "listening");
     crate::serve(
-        AppState::new(config.server, config.tenants, db, iam, throttle, clock),
+        AppState::new(
+            config.server,
+            config.tenants,
+            db,
+            iam,
+            throttle,
+            Archives::new(&config.archives),
+            clock,
+        ),
         listeners,
         shutdown,
     )

@@ -21,7 +21,7 @@ pub(super) async fn read(request: Request, limits: RequestLimits) -> Result<Byte
 }
 
 /// A media type without its parameters, in lower case; empty when none is sent.
-pub(super) fn media_type(headers: &HeaderMap) -> String {
+pub(crate) fn media_type(headers: &HeaderMap) -> String {
     let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let essence = value.unwrap_or_default().split(';').next().unwrap_or_default();
     essence.trim().to_ascii_lowercase()

@@ -15,12 +15,13 @@ mod requested;
 mod scope;
 pub(crate) mod selector;
 
+pub(crate) use body::media_type;
 pub use client_address::ClientAddress;
 pub use form::JsonOrForm;
 pub use idempotency::IdempotencyHeader;
 pub use json::{Json, OptionalJson};
 pub use paging::{PageQuery, Paging};
-pub use path::PathId;
+pub use path::{PathId, PathIds};
 pub use prefer::Wait;
 pub use query::Query;
 pub use requested::Requested;

@@ -8,7 +8,7 @@ use axum::{
 };
 use bulkhead_kernel::{
     fault::Code,
-    ids::{MigrationRunId, ReceiptId, TenantId, VmId},
+    ids::{ExportId, ImportId, MigrationRunId, ReceiptId, TenantId, VmId},
 };
 
 use crate::problem::Problem;
@@ -39,6 +39,14 @@ impl Thing for MigrationRunId {
     const MISSING: Code = Code::NotFound;
 }
 
+impl Thing for ExportId {
+    const MISSING: Code = Code::NotFound;
+}
+
+impl Thing for ImportId {
+    const MISSING: Code = Code::NotFound;
+}
+
 impl<T: Thing, S: Send + Sync> FromRequestParts<S> for PathId<T> {
     type Rejection = Problem;
 
@@ -46,5 +54,23 @@ impl<T: Thing, S: Send + Sync> FromRequestParts<S> for PathId<T> {
         let text = Path::<String>::from_request_parts(parts, state).await;
         let id = text.ok().and_then(|Path(text)| text.parse().ok());
         id.map(Self).ok_or_else(|| Problem::new(T::MISSING))
+    }
+}
+
+/// The ids of a path with two parameters, as [`PathId`].
+#[derive(Debug)]
+pub struct PathIds<A, B>(pub A, pub B);
+
+impl<A: Thing, B: Thing, S: Send + Sync> FromRequestParts<S> for PathIds<A, B> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let texts = Path::<(String, String)>::from_request_parts(parts, state).await;
+        let Ok(Path((outer, inner))) = texts else {
+            return Err(Problem::new(A::MISSING));
+        };
+        let outer = outer.parse().map_err(|_| Problem::new(A::MISSING))?;
+        let inner = inner.parse().map_err(|_| Problem::new(B::MISSING))?;
+        Ok(Self(outer, inner))
     }
 }

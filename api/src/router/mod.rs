@@ -9,8 +9,8 @@ use crate::{
     middleware::{Observer, cors, guard, observe},
     openapi,
     routes::{
-        auth, docs, doctor, lifecycle, migrations, onboarding, platform, service, tenants, users, vm_templates, vms,
-        whoami,
+        archives, auth, docs, doctor, lifecycle, migrations, onboarding, platform, service, tenants, users,
+        vm_templates, vms, whoami,
     },
     state::{AppState, RequestLimits},
 };
@@ -93,6 +93,11 @@ fn tenants() -> OpenApiRouter<AppState> {
         .routes(routes!(lifecycle::suspend))
         .routes(routes!(lifecycle::resume))
         .routes(routes!(lifecycle::restore))
+        .routes(routes!(archives::export))
+        .routes(routes!(archives::get_export))
+        .routes(routes!(archives::download))
+        .routes(routes!(archives::import))
+        .routes(routes!(archives::get_import))
 }
 
 /// Members of the active tenant, each call with its permission.

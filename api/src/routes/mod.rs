@@ -1,5 +1,6 @@
 //! One module per noun of the URL: what goes in, what comes out, and handlers that call one use case each.
 
+pub mod archives;
 pub mod auth;
 pub mod docs;
 pub mod doctor;
@@ -8,6 +9,7 @@ pub mod migrations;
 pub mod onboarding;
 mod page;
 pub mod platform;
+mod range;
 pub mod service;
 pub mod tenants;
 pub mod users;

@@ -8,6 +8,7 @@
 
 pub mod driver;
 pub mod events;
+pub mod imported;
 pub mod operations;
 pub mod reconcile;
 pub mod simulator;

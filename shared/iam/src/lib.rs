@@ -16,6 +16,7 @@ pub mod members;
 pub mod memberships;
 pub mod passwords;
 pub mod permissions;
+pub mod relinking;
 pub mod roles;
 mod scope;
 pub mod sessions;

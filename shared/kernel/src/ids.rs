@@ -107,6 +107,10 @@ ids! {
     LeaseToken = "lse";
     /// One migration of the whole fleet.
     MigrationRunId = "mig";
+    /// An archive of a tenant that was asked for.
+    ExportId = "exp";
+    /// A tenant being made from an archive.
+    ImportId = "imp";
     /// A virtual machine.
     VmId = "vm";
     /// A change under way on a virtual machine.

@@ -20,6 +20,10 @@ impl ControlTx {
         slots.begin(None, &message).await.map(Self)
     }
 
+    pub(crate) const fn over(lease: Lease) -> Self {
+        Self(lease)
+    }
+
     /// The connection inside this transaction.
     pub fn conn(&mut self) -> &mut PgConnection {
         self.0.conn()

@@ -116,6 +116,11 @@ impl Db {
         }
     }
 
+    /// The connections to `control` and to the tenants of a shard.
+    pub(crate) fn slots(&self, shard: i16) -> (&Slots, Arc<Slots>) {
+        (&self.0.control, self.0.tenant.of(shard))
+    }
+
     fn entry(&self, access: Access) -> Entry {
         Entry {
             access,
@@ -177,7 +182,7 @@ impl Db {
         }
     }
 
-    async fn resolve_anew(&self, tenant: TenantId) -> Result<TenantRef, DbError> {
+    pub(crate) async fn resolve_anew(&self, tenant: TenantId) -> Result<TenantRef, DbError> {
         self.0.registry.forget(tenant);
         self.resolve(&TenantSelector::Id(tenant)).await
     }

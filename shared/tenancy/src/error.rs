@@ -41,6 +41,24 @@ impl DbError {
             _ => None,
         }
     }
+
+    /// What the database had against the values it was given, where that is what went wrong: they cannot be read, or
+    /// break a constraint.
+    #[must_use]
+    pub fn refused_data(&self) -> Option<String> {
+        let Self::Failed(source) = self else { return None };
+        let cause = source.as_database_error()?;
+        let code = cause.code()?;
+        (code.starts_with("22") || code.starts_with("23")).then(|| match cause.constraint() {
+            Some(constraint) => format!("they break {constraint}"),
+            None => cause
+                .message()
+                .chars()
+                .filter(|letter| !letter.is_control())
+                .take(200)
+                .collect(),
+        })
+    }
 }
 
 impl From<sqlx::Error> for DbError {

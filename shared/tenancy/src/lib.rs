@@ -30,7 +30,9 @@ mod schema;
 mod shards;
 mod slots;
 mod slug;
+mod snapshot;
 mod tenant;
+mod transfer;
 
 pub use control::ControlTx;
 pub use db::Db;
@@ -43,4 +45,6 @@ pub use owner::OwnerTx;
 pub use registry::{TenantRef, TenantSelector};
 pub use schema::SchemaName;
 pub use slug::{MalformedSlug, Slug};
+pub use snapshot::Snapshot;
 pub use tenant::TenantTx;
+pub use transfer::{CopyIn, CopyOut, Table};

@@ -59,6 +59,10 @@ impl OwnerTx {
         })
     }
 
+    pub(crate) const fn lease_mut(&mut self) -> &mut Lease {
+        &mut self.lease
+    }
+
     /// The connection inside this transaction.
     pub fn conn(&mut self) -> &mut PgConnection {
         self.lease.conn()

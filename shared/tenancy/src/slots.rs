@@ -416,6 +416,20 @@ impl Lease {
         self.is_broken = true;
     }
 
+    /// The connection for a COPY, and the mark that it is broken: set, until the caller knows that the COPY has ended and
+    /// takes it off. sqlx would take what is left of a COPY for the answer to the next statement.
+    pub(crate) fn for_copy(&mut self) -> (&mut PgConnection, &mut bool) {
+        self.conn();
+        self.is_broken = true;
+        let kept = self.kept.as_mut();
+        (
+            &mut kept
+                .expect("a lease holds its connection until it is dropped")
+                .connection,
+            &mut self.is_broken,
+        )
+    }
+
     /// The connection.
     pub(crate) fn conn(&mut self) -> &mut PgConnection {
         if let Some(meter) = &self.meter {

@@ -25,6 +25,15 @@ pub(crate) struct Entry {
     pub(crate) statement_ms: u64,
 }
 
+impl Entry {
+    pub(crate) const fn of_platform(statement_ms: u64) -> Self {
+        Self {
+            access: Access::Platform,
+            statement_ms,
+        }
+    }
+}
+
 /// A transaction that has taken the tenant's own role and sees the tenant's schema alone. There is no other way to a
 /// tenant's data. Dropped without [`TenantTx::commit`] it is rolled back.
 pub struct TenantTx {
@@ -36,10 +45,15 @@ impl TenantTx {
     pub(crate) async fn begin(slots: &Slots, tenant: &TenantRef, entry: Entry) -> Result<Self, DbError> {
         let message = format!("BEGIN; {}", enter_statement(tenant, entry));
         let lease = slots.begin(Some(affinity(tenant.id)), &message).await?;
-        Ok(Self {
-            lease,
-            tenant: tenant.id,
-        })
+        Ok(Self::over(lease, tenant.id))
+    }
+
+    pub(crate) const fn over(lease: Lease, tenant: TenantId) -> Self {
+        Self { lease, tenant }
+    }
+
+    pub(crate) const fn lease_mut(&mut self) -> &mut Lease {
+        &mut self.lease
     }
 
     /// The connection inside this transaction.

@@ -38,4 +38,8 @@ impl Job for RunMigrations {
     const KIND: &'static str = "migrations.run";
     const QUEUE: Queue = Queue::Maintenance;
     const MAX_ATTEMPTS: u16 = 20;
+
+    fn may_belong_to(&self, tenant: Option<TenantId>) -> bool {
+        tenant.is_none()
+    }
 }

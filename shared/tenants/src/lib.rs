@@ -3,12 +3,14 @@
 //! - `POST /tenants` commits the pending tenant, its owner's membership, its onboarding steps and the job together.
 //! - Onboarding runs in the worker, step by step. A step commits with its own effect, so it happens once however often
 //!   the worker dies; the tenant becomes routable with the last one, when everything it needs is there.
+//! - A tenant goes into an archive and comes out of one as a new tenant ([`archives`]).
 //!
 //! - A tenant is closed, opened, deleted and brought back by one row ([`lifecycle`]); what follows from that is swept up by
 //!   the worker ([`Keeper`]), down to the last row and the signed receipt of a purge ([`purge`]).
 //!
 //! Absent here: how a schema is built and dropped (tenancy), who may do what (iam), and machines, which are above.
 
+pub mod archives;
 mod error;
 pub mod jobs;
 mod keeper;

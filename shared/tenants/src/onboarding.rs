@@ -3,8 +3,11 @@
 //! Each step is one transaction of the provisioner: it locks its own row, looks whether it is done, acts, marks itself
 //! done and checks the job's lease. So a step happens exactly once, whoever runs it and however often that one dies.
 
+use std::error::Error;
+
 use bulkhead_iam::{members, roles};
 use bulkhead_jobs::Run;
+use bulkhead_kernel::ids::TenantId;
 use bulkhead_mail::{Template, jobs::SendMail};
 use bulkhead_tenancy::{DbError, OwnerTx};
 
@@ -12,7 +15,7 @@ use crate::{StepState, TenantError, jobs::OnboardTenant, store};
 
 /// The steps in their order. Names are kept in the database: a step may be added, never renamed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Step {
+pub(crate) enum Step {
     /// The tenant's own role in the database.
     Role,
     /// The empty schema.
@@ -40,7 +43,7 @@ const STEPS: [Step; 7] = [
 ];
 
 impl Step {
-    const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Role => "role",
             Self::Schema => "schema",
@@ -52,7 +55,7 @@ impl Step {
         }
     }
 
-    async fn apply(self, run: &Run, tx: &mut OwnerTx, job: OnboardTenant) -> Result<(), TenantError> {
+    pub(crate) async fn apply(self, run: &Run, tx: &mut OwnerTx, job: OnboardTenant) -> Result<(), TenantError> {
         match self {
             Self::Role => tx.create_tenant_role(job.tenant).await?,
             Self::Schema => tx.create_tenant_schema(job.tenant).await?,
@@ -91,7 +94,7 @@ pub(crate) fn step_names() -> Vec<String> {
 pub async fn run(run: &Run, job: OnboardTenant) -> Result<(), TenantError> {
     for step in STEPS {
         if let Err(error) = run_step(run, step, job).await {
-            record_failure(run, step, job, &error).await;
+            record_failure(run, step.name(), job.tenant, &error).await;
             return Err(error);
         }
     }
@@ -111,10 +114,10 @@ async fn run_step(run: &Run, step: Step, job: OnboardTenant) -> Result<(), Tenan
 }
 
 /// For the people who watch; the job's own record decides what happens next, so a failure here changes nothing.
-async fn record_failure(run: &Run, step: Step, job: OnboardTenant, error: &TenantError) {
+pub(crate) async fn record_failure(run: &Run, step: &str, tenant: TenantId, error: &(dyn Error + Sync)) {
     let recorded = async {
         let mut tx = run.db().control().await?;
-        store::set_step_failed(&mut tx, job.tenant, step.name(), &error.to_string()).await?;
+        store::set_step_failed(&mut tx, tenant, step, &error.to_string()).await?;
         tx.commit().await
     };
     let recorded: Result<(), DbError> = recorded.await;

@@ -9,7 +9,9 @@ use bulkhead_kernel::{
 use bulkhead_tenancy::{ControlTx, Db, Slug};
 use uuid::Uuid;
 
-use crate::{Created, Membership, NewTenant, StepStatus, TenantError, jobs::OnboardTenant, onboarding, store};
+use crate::{
+    Created, Membership, NewTenant, StepStatus, TenantError, TenantName, jobs::OnboardTenant, onboarding, store,
+};
 
 /// Signs a company up: the pending tenant, its founder's membership, the steps and the job commit together. Under an
 /// idempotency key the same request is answered the same way without a second tenant.
@@ -38,7 +40,7 @@ async fn insert(origin: &Origin, db: &Db, founder: IdentityId, new: &NewTenant) 
     let id = TenantId::new();
     let slug = match &new.slug {
         Some(slug) => slug.clone(),
-        None => free_slug(&mut tx, new, id).await?,
+        None => free_slug(&mut tx, &new.name, None, id).await?,
     };
     let job = OnboardTenant {
         tenant: id,
@@ -54,9 +56,17 @@ async fn insert(origin: &Origin, db: &Db, founder: IdentityId, new: &NewTenant) 
     Ok(created)
 }
 
-/// A slug from the name, made unlike all others by a piece of the tenant's id where that is needed.
-async fn free_slug(tx: &mut ControlTx, new: &NewTenant, id: TenantId) -> Result<Slug, TenantError> {
-    let slug = Slug::from_name(new.name.as_str()).ok_or(TenantError::SlugNeeded)?;
+/// The slug that is wished for, else one from the name; made unlike all others by a piece of the tenant's id where that is
+/// needed.
+pub(crate) async fn free_slug(
+    tx: &mut ControlTx,
+    name: &TenantName,
+    wish: Option<Slug>,
+    id: TenantId,
+) -> Result<Slug, TenantError> {
+    let slug = wish
+        .or_else(|| Slug::from_name(name.as_str()))
+        .ok_or(TenantError::SlugNeeded)?;
     if !store::is_slug_taken(tx, &slug).await? {
         return Ok(slug);
     }

@@ -1,5 +1,7 @@
 //! Runners that die, or that believe in a lease they have lost.
 
+use std::time::Duration;
+
 use bulkhead_tenancy::fleet::{Counts, FleetError, RunState};
 use sqlx::Executor;
 
@@ -58,7 +60,8 @@ async fn a_migration_and_its_row_are_one() {
         "UPDATE control.migration_runs SET lease_until = now() - interval '1 second'",
     )
     .await;
-    let status = fleet.carry_out(id).await.unwrap();
+    let ended = tokio::time::timeout(Duration::from_secs(60), fleet.carry_out(id)).await;
+    let status = ended.expect("the heir takes up what the dead had claimed").unwrap();
     assert_eq!((status.state, status.counts.done), (RunState::Done, 6));
     assert_eq!(stage.at_version(2).await, all(6));
     assert_eq!(stage.with_nick().await, all(6));

@@ -7,6 +7,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
+    time::Duration,
 };
 
 use bulkhead_kernel::ids::TenantId;
@@ -61,7 +62,11 @@ fn command(env: &[(String, String)], arguments: &[&str]) -> Command {
 }
 
 async fn told(env: &[(String, String)], arguments: &[&str]) -> (bool, String) {
-    let Output { status, stdout, stderr } = command(env, arguments).output().await.unwrap();
+    let Output { status, stdout, stderr } =
+        tokio::time::timeout(Duration::from_secs(120), command(env, arguments).output())
+            .await
+            .expect("the command ends")
+            .unwrap();
     let text = [stdout, stderr].concat();
     (status.success(), String::from_utf8(text).unwrap())
 }

@@ -35,6 +35,8 @@ pub struct App {
     pub env: Vec<(String, String)>,
     /// Where the simulated hypervisor keeps its machines.
     pub simulator: PathBuf,
+    /// Where archives of tenants lie.
+    pub archives: PathBuf,
 }
 
 impl App {
@@ -51,7 +53,9 @@ impl App {
         };
         templates::service::seed(&db.db(&[])).await.unwrap();
         let simulator = std::env::temp_dir().join(format!("bulkhead-sim-{}", JobId::new()));
+        let archives = std::env::temp_dir().join(format!("bulkhead-archives-{}", JobId::new()));
         let mut env = usual_settings(&simulator, keys().await);
+        env.push(("BULKHEAD__ARCHIVES__DIR".into(), archives.display().to_string()));
         env.extend(db.settings());
         env.push(("BULKHEAD__REDIS__KEY_PREFIX".into(), db.name().into()));
         env.extend(options.settings.into_iter().map(|(key, value)| (key.to_owned(), value)));
@@ -64,6 +68,7 @@ impl App {
             worker: None,
             env,
             simulator,
+            archives,
         };
         if !options.without_worker {
             app.worker = Some(app.start_worker().await);
@@ -80,6 +85,7 @@ impl App {
 impl Drop for App {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.simulator);
+        let _ = std::fs::remove_dir_all(&self.archives);
     }
 }
 

@@ -18,7 +18,7 @@ const STEPS: [&str; 7] = [
 ];
 
 /// Waits until somebody waits for the lock that `holder` has.
-pub(super) async fn until_blocked(app: &App, holder: &mut PgConnection) {
+pub(crate) async fn until_blocked(app: &App, holder: &mut PgConnection) {
     let pid = sqlx::query_scalar!(r#"SELECT pg_backend_pid() AS "pid!""#)
         .fetch_one(holder)
         .await

@@ -12,3 +12,5 @@ mod purge;
 mod sign_up;
 mod slow_clients;
 mod tenant_choice;
+
+pub(crate) use crash::until_blocked;

@@ -111,10 +111,21 @@ async fn pending(test: &TestDb, slug: &str) -> TenantId {
 }
 
 /// The kinds that do the platform's own work, so that a row without a tenant is right; why.
-const OF_THE_PLATFORM: &[(&str, &str)] = &[(
-    "mail.send",
-    "tells somebody that their account exists; takes nothing from a tenant",
-)];
+const OF_THE_PLATFORM: &[(&str, &str)] = &[
+    (
+        "mail.send",
+        "tells somebody that their account exists; takes nothing from a tenant",
+    ),
+    ("migrations.run", "carries out what an operator ordered for all tenants"),
+    (
+        "tenants.export",
+        "goes on while its tenant is suspended; the export says who asked",
+    ),
+    (
+        "tenants.import",
+        "makes a tenant that has no work of its own yet; only operators ask",
+    ),
+];
 
 #[tokio::test]
 async fn rows_whose_tenant_is_missing_deleted_foreign_or_malformed_are_dead_in_sight_and_never_run() {

@@ -138,6 +138,8 @@ async fn an_entry_that_takes_no_role_fails() {
 #[tokio::test]
 async fn an_entry_that_locks_for_the_session_fails() {
     let test = TestDb::new().await;
+    let grant = "GRANT EXECUTE ON FUNCTION pg_catalog.pg_advisory_lock(bigint) TO bulkhead_tenant";
+    run(&mut test.connect("postgres").await, grant).await;
     break_entry(
         &test,
         "v_unused := pg_catalog.set_config('lock_timeout'",

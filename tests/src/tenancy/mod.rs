@@ -1,6 +1,7 @@
 //! The compartments: who gets in, and what cannot get out.
 
 mod connections;
+mod copies;
 mod doctor;
 mod isolation;
 mod poolers;

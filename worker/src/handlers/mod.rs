@@ -1,5 +1,6 @@
 //! Handlers: each calls one use case.
 
+pub(crate) mod archives;
 pub(crate) mod mail;
 pub(crate) mod migrations;
 pub(crate) mod tenants;

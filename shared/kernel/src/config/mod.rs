@@ -4,6 +4,7 @@
 //! Invariants: every mistake is reported, not only the first; no mistake and no description shows the value of a secret;
 //! every default is read by a section and every setting read has a default. Absent: any way to read settings later.
 
+mod archives;
 mod auth;
 mod compute;
 mod database;
@@ -21,6 +22,7 @@ mod tenants;
 mod tests;
 mod worker;
 
+pub use archives::Archives;
 pub use auth::{Auth, SignInLimits};
 pub use compute::{Compute, DriverKind};
 pub use database::{Database, Redis};
@@ -56,6 +58,8 @@ pub enum Section {
     Mail,
     /// `[compute]`
     Compute,
+    /// `[archives]`
+    Archives,
     /// `[telemetry]`
     Telemetry,
 }
@@ -72,6 +76,7 @@ impl Section {
         Self::Tenants,
         Self::Mail,
         Self::Compute,
+        Self::Archives,
         Self::Telemetry,
     ];
 
@@ -88,6 +93,7 @@ impl Section {
             Self::Tenants => "tenants",
             Self::Mail => "mail",
             Self::Compute => "compute",
+            Self::Archives => "archives",
             Self::Telemetry => "telemetry",
         }
     }
@@ -114,6 +120,8 @@ pub struct Config {
     pub mail: Mail,
     /// Virtual machines.
     pub compute: Compute,
+    /// Tenants as files.
+    pub archives: Archives,
     /// Logs and traces.
     pub telemetry: Telemetry,
     description: String,
@@ -142,6 +150,7 @@ impl Config {
             tenants: Tenants::read(&mut reader.section(Section::Tenants)),
             mail: Mail::read(&mut reader.section(Section::Mail)),
             compute: Compute::read(&mut reader.section(Section::Compute)),
+            archives: Archives::read(&mut reader.section(Section::Archives)),
             telemetry: Telemetry::read(&mut reader.section(Section::Telemetry)),
             description,
         };

@@ -21,6 +21,8 @@ pub enum Kind {
     Gone,
     /// More than we take.
     TooLarge,
+    /// A part that the thing does not have.
+    OutOfRange,
     /// A media type we do not speak.
     UnsupportedMedia,
     /// The caller was too slow.
@@ -77,6 +79,8 @@ codes! {
     TemplateUnavailable = "template_unavailable", Invalid, "There is no such template to build from.";
     BelowTemplateMinimum = "below_template_minimum", Invalid, "The machine is smaller than its template needs.";
     SourceUnsupported = "source_unsupported", Invalid, "Machines cannot be built from this source here.";
+    ArchiveInvalid = "archive_invalid", Invalid, "This is not a whole archive of a tenant.";
+    ArchiveVersionNotServed = "archive_version_not_served", Invalid, "The archive has a schema version that is not taken here.";
     IdempotencyKeyReused = "idempotency_key_reused", Invalid, "This Idempotency-Key was used with another request.";
     Unauthenticated = "unauthenticated", Unauthenticated, "Sign in first.";
     TokenInvalid = "token_invalid", Unauthenticated, "The access token is not valid.";
@@ -97,12 +101,16 @@ codes! {
     TenantStateConflict = "tenant_state_conflict", Conflict, "The tenant's state does not allow this.";
     NameTaken = "name_taken", Conflict, "The name is taken.";
     IdempotencyInProgress = "idempotency_in_progress", Conflict, "The same request is still running.";
+    ExportInProgress = "export_in_progress", Conflict, "The tenant is being exported already.";
+    ExportNotReady = "export_not_ready", Conflict, "The archive is not ready.";
     DeletionProtected = "deletion_protected", Conflict, "The machine is protected against deletion.";
     VmDeleting = "vm_deleting", Conflict, "The machine is being deleted.";
     DoctorBusy = "doctor_busy", Conflict, "An examination is already under way.";
     MigrationUnderWay = "migration_under_way", Conflict, "Another migration of the fleet is open.";
     MigrationState = "migration_state", Conflict, "The migration is in a state that does not allow this.";
     BodyTooLarge = "body_too_large", TooLarge, "The body is larger than 1 MiB.";
+    ArchiveTooLarge = "archive_too_large", TooLarge, "The archive is larger than what is taken here.";
+    RangeNotSatisfiable = "range_not_satisfiable", OutOfRange, "The archive has no such part.";
     UnsupportedMediaType = "unsupported_media_type", UnsupportedMedia, "The body has a media type this call does not take.";
     RequestTimeout = "request_timeout", TimedOut, "The request did not arrive in time.";
     RateLimited = "rate_limited", RateLimited, "Too many requests.";

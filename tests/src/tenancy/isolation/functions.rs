@@ -10,6 +10,11 @@ use crate::harness::{TestDb, run};
 /// matrix until it has its line here.
 pub(super) const GRANTED: &[(&str, &str, &str)] = &[
     (
+        "control.has_parked_jobs(text)",
+        "bulkhead_control",
+        "says of a status whether jobs wait in it; looks at nothing",
+    ),
+    (
         "control.enter_tenant(uuid,bigint,integer,bigint,bigint,boolean)",
         "bulkhead_tenant",
         "the entry itself, with the caller's own rights: it cannot take a role that the login is not a member of",

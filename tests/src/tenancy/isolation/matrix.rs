@@ -124,7 +124,10 @@ const PLANTED: &[(&str, &str)] = &[
         "ALTER ROLE bulkhead_tenant INHERIT",
         "bulkhead_tenant has an attribute that its kind must not have",
     ),
-    ("ALTER ROLE {a} SET search_path = {b}", "{a} has settings of its own"),
+    (
+        "ALTER ROLE {a} SET search_path = {b}",
+        "{a} has the setting search_path={b} of its own",
+    ),
     ("ALTER TABLE {a}.vms OWNER TO {a}", "{a} owns something"),
     (
         "CREATE ROLE stranger; GRANT SELECT ON {a}.vms TO stranger",
