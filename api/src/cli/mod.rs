@@ -85,7 +85,7 @@ struct Credentials {
 impl Cli {
     /// Runs the command.
     pub async fn run(self) -> Result<(), CliError> {
-        self.command.unwrap_or(Command::Serve).run().await
+        Box::pin(self.command.unwrap_or(Command::Serve).run()).await
     }
 }
 
@@ -94,7 +94,7 @@ impl Command {
         match self {
             Self::Serve => server::serve().await,
             Self::CheckConfig => check_config(),
-            Self::Migrate { what } => what.unwrap_or(migrate::Migrate::Control).run().await,
+            Self::Migrate { what } => Box::pin(what.unwrap_or(migrate::Migrate::Control).run()).await,
             Self::GenerateKeys { dir } => generate_keys(dir),
             Self::CreateOperator(credentials) => operators::create(credentials).await,
             Self::Seed { operator, tenant } => seed::run(operator, &tenant).await,
