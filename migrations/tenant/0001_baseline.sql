@@ -299,3 +299,29 @@ CREATE TABLE vm_usage_segments
 );
 
 CREATE UNIQUE INDEX vm_usage_segments_open_key ON vm_usage_segments (vm_id, meter) WHERE ended_at IS NULL;
+
+-- Who did what: append-only, written in the transaction of the change.
+CREATE TABLE audit_events
+(
+    id          uuid        NOT NULL,
+    occurred_at timestamptz NOT NULL,
+    -- noun.verb
+    action      text        NOT NULL,
+    outcome     text        NOT NULL,
+    actor_kind  text        NOT NULL,
+    -- As the API shows it; empty for the system.
+    actor_id    text        NOT NULL,
+    -- [{kind, id}]
+    targets     jsonb       NOT NULL,
+    -- {field: {before, after}} without secrets
+    changes     jsonb       NOT NULL,
+    request_id  text        NOT NULL,
+    address     text,
+    agent       text,
+    CONSTRAINT audit_events_pkey PRIMARY KEY (id),
+    CONSTRAINT audit_events_action_check CHECK (action ~ '^[a-z_]+[.][a-z_]+$'),
+    CONSTRAINT audit_events_outcome_check CHECK (outcome IN ('done', 'refused')),
+    CONSTRAINT audit_events_actor_check CHECK (actor_kind IN ('member', 'api_key', 'operator', 'system'))
+);
+
+CREATE INDEX audit_events_occurred_idx ON audit_events (occurred_at DESC, id DESC);

@@ -83,6 +83,8 @@ impl RequestRecord {
                 .map_or_else(|| "anonymous".to_owned(), |identity| identity.to_string()),
             request_id: self.id.as_str().to_owned(),
             traceparent: trace::current_traceparent(),
+            address: None,
+            agent: None,
         }
     }
 }

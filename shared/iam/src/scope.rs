@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use bulkhead_audit::{Actor, Event};
 use bulkhead_kernel::{
     clock::Clock,
     fault::{Code, Fault},
@@ -72,6 +73,16 @@ impl Scope {
             origin,
             clock,
         }
+    }
+
+    /// Something the principal does now, to be given targets and changes and to be recorded in the same transaction.
+    #[must_use]
+    pub fn event(&self, action: &'static str) -> Event {
+        let actor = Actor {
+            kind: "member",
+            id: self.principal.identity.to_string(),
+        };
+        Event::new(action, actor, &self.origin, self.clock.now())
     }
 
     /// Refuses unless the principal holds `permission` here.

@@ -186,6 +186,8 @@ pub(crate) async fn claim(
             principal: row.principal,
             request_id: row.request_id,
             traceparent: row.traceparent,
+            address: None,
+            agent: None,
         },
     }))
 }

@@ -11,6 +11,12 @@ pub struct Origin {
     pub request_id: String,
     /// The W3C trace context of the request, where it is traced.
     pub traceparent: Option<String>,
+    /// The client's network address, for a request.
+    #[serde(default)]
+    pub address: Option<String>,
+    /// What the client calls itself, for a request; at most 200 characters, none of them a control character.
+    #[serde(default)]
+    pub agent: Option<String>,
 }
 
 impl Origin {
@@ -21,6 +27,8 @@ impl Origin {
             principal: "system".into(),
             request_id: request_id.into(),
             traceparent: None,
+            address: None,
+            agent: None,
         }
     }
 }

@@ -245,6 +245,8 @@ async fn scope(db: &Db, tenant: TenantId) -> Scope {
             principal: identity.to_string(),
             request_id: "req-1".into(),
             traceparent: None,
+            address: None,
+            agent: None,
         },
         clock: Clock::system(),
     }

@@ -8,21 +8,22 @@ use super::read;
 const ARROWS: &[(&str, &[&str])] = &[
     ("shared/kernel", &[]),
     ("shared/tenancy", &["kernel"]),
+    ("shared/audit", &["kernel", "tenancy"]),
     ("shared/jobs", &["kernel", "tenancy"]),
     ("shared/traffic", &["kernel"]),
     ("shared/mail", &["kernel", "tenancy", "jobs"]),
-    ("shared/iam", &["kernel", "tenancy", "jobs", "mail"]),
-    ("shared/tenants", &["kernel", "tenancy", "jobs", "mail", "iam"]),
-    ("shared/compute", &["kernel", "tenancy", "jobs", "iam"]),
+    ("shared/iam", &["kernel", "tenancy", "audit", "jobs", "mail"]),
+    ("shared/tenants", &["kernel", "tenancy", "audit", "jobs", "mail", "iam"]),
+    ("shared/compute", &["kernel", "tenancy", "audit", "jobs", "iam"]),
     (
         "api",
         &[
-            "kernel", "tenancy", "jobs", "mail", "iam", "tenants", "compute", "traffic",
+            "kernel", "tenancy", "audit", "jobs", "mail", "iam", "tenants", "compute", "traffic",
         ],
     ),
     (
         "worker",
-        &["kernel", "tenancy", "jobs", "mail", "iam", "tenants", "compute"],
+        &["kernel", "tenancy", "audit", "jobs", "mail", "iam", "tenants", "compute"],
     ),
 ];
 

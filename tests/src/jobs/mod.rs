@@ -92,6 +92,8 @@ fn origin() -> Origin {
         principal: "usr_of_the_test".into(),
         request_id: "request-1".into(),
         traceparent: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".into()),
+        address: None,
+        agent: None,
     }
 }
 
