@@ -208,6 +208,8 @@ pub(crate) async fn record(
 ) -> anyhow::Result<Vec<(Subject, Recording)>> {
     let recorder = Recorder::before(server).await?;
     let api = settings
+        // The floors have no statement ready: what is said is recorded in full.
+        .with(&[("DATABASE__KEPT_PLANS", "0")])
         .api("api-recorded", Log::File, Some((&recorder.server(), DATABASE)))
         .await?;
     let mut connection = Connection::open(api.address).await?;

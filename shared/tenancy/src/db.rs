@@ -14,6 +14,7 @@ use crate::{
     ControlTx, DbError, Message, OwnerTx, TenantRef, TenantSelector, TenantTx,
     budget::Budget,
     owner::Owners,
+    plans::{Phrase, Policy},
     registry::{self, Registry},
     retirement::Terms,
     schema::Logins,
@@ -59,6 +60,7 @@ impl Db {
                 size,
                 acquire_timeout: settings.acquire_timeout,
                 is_affine: settings.affinity,
+                policy: Arc::new(Policy::new(settings.plans_per_connection())),
                 terms: terms.clone(),
                 budget: Arc::new(Budget::new(size)),
             })
@@ -142,16 +144,14 @@ impl Db {
     }
 
     async fn read_in(&self, tenant: &TenantRef, message: &Message) -> Result<Vec<Vec<PgRow>>, DbError> {
-        let sql = format!(
-            "{};{}",
-            enter_statement(tenant, self.entry(Access::Member)),
-            message.as_str()
-        );
+        let enter = enter_statement(tenant, self.entry(Access::Member));
         let slots = self.0.tenant.of(tenant.shard);
         loop {
             let mut lease = slots.acquire(Some(affinity(tenant.id))).await?;
-            match fetch(&mut lease, sql.clone()).await {
-                Err(_) if lease.is_worth_another_try() => {}
+            let phrase = lease.phrase(tenant.id, &enter, message);
+            let is_planned = phrase.is_planned;
+            match fetch(&mut lease, phrase).await {
+                Err(_) if lease.is_worth_another_try() || (is_planned && lease.gives_up_plans()) => {}
                 result => return result,
             }
         }
@@ -222,11 +222,11 @@ impl Db {
     }
 }
 
-/// Sends the message and sorts its rows by statement, leaving out those of the statement that enters the tenant.
-async fn fetch(lease: &mut Lease, sql: String) -> Result<Vec<Vec<PgRow>>, DbError> {
+/// Sends the phrase and sorts its rows by statement, leaving out those of the statements before the message.
+async fn fetch(lease: &mut Lease, phrase: Phrase) -> Result<Vec<Vec<PgRow>>, DbError> {
     let collected = async {
         let mut results = vec![Vec::new()];
-        let mut stream = lease.conn().fetch_many(sqlx::raw_sql(AssertSqlSafe(sql)));
+        let mut stream = lease.conn().fetch_many(sqlx::raw_sql(AssertSqlSafe(phrase.sql)));
         while let Some(item) = stream.try_next().await? {
             match (item, results.last_mut()) {
                 (Either::Right(row), Some(rows)) => rows.push(row),
@@ -237,7 +237,7 @@ async fn fetch(lease: &mut Lease, sql: String) -> Result<Vec<Vec<PgRow>>, DbErro
     };
     let collected = collected.await;
     let mut results = collected.map_err(|error| lease.classify(error))?;
+    lease.settle();
     results.pop();
-    results.remove(0);
-    Ok(results)
+    Ok(results.split_off(phrase.n_before))
 }

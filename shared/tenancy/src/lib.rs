@@ -24,6 +24,7 @@ mod message;
 mod meter;
 pub mod migrations;
 mod owner;
+mod plans;
 mod registry;
 mod retirement;
 mod schema;

@@ -18,7 +18,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bulkhead_kernel::telemetry::metrics as telemetry;
+use bulkhead_kernel::{ids::TenantId, telemetry::metrics as telemetry};
 use metrics::{Gauge, Histogram};
 use sqlx::{AssertSqlSafe, ConnectOptions, Executor, PgConnection, postgres::PgConnectOptions};
 use tokio::{
@@ -30,6 +30,8 @@ use tokio::{
 use crate::{
     DbError, DbMeter,
     budget::{Budget, Leave, Spare},
+    message::Message,
+    plans::{Phrase, Plans, Policy},
     retirement::{Gauges, Life, Reason, Terms},
 };
 
@@ -60,6 +62,7 @@ enum Slot {
 /// A connection with what there is to know about it. Closed when dropped, and only then is its leave free.
 pub(crate) struct Kept {
     connection: PgConnection,
+    plans: Plans,
     life: Life,
     _leave: Leave,
 }
@@ -77,6 +80,8 @@ pub(crate) struct Plan {
     pub(crate) acquire_timeout: Duration,
     /// Whether callers with the same key prefer the same connection.
     pub(crate) is_affine: bool,
+    /// How many statements each connection keeps planned.
+    pub(crate) policy: Arc<Policy>,
     pub(crate) terms: Terms,
     pub(crate) budget: Arc<Budget>,
 }
@@ -104,6 +109,7 @@ struct Set {
     pool: &'static str,
     shard: i16,
     terms: Terms,
+    policy: Arc<Policy>,
     budget: Arc<Budget>,
 }
 
@@ -129,6 +135,7 @@ impl Slots {
             pool,
             shard,
             terms: plan.terms.clone(),
+            policy: Arc::clone(&plan.policy),
             budget: Arc::clone(&plan.budget),
         });
         let weak: Weak<Set> = Arc::downgrade(&set);
@@ -181,7 +188,10 @@ impl Slots {
                 None => self.connect().await?,
             };
             berth.note(&mut kept.life, key);
+            let is_home = first == Some(berth.index);
             Ok(Lease {
+                is_home,
+                has_lost_plan: false,
                 kept: Some(kept),
                 berth: Some(berth),
                 is_marked: false,
@@ -238,6 +248,7 @@ impl Slots {
         let connected = self.plan.options.connect().await;
         Ok(Kept {
             connection: connected.map_err(|error| DbError::Unavailable(Some(error)))?,
+            plans: Plans::new(),
             life: Life::begin(&self.plan.terms, self.gauges.clone()),
             _leave: leave,
         })
@@ -367,6 +378,11 @@ impl Drop for Berth {
     }
 }
 
+const HELD: &str = "a lease holds its connection until it is dropped";
+
+/// A prepared statement is unknown, twice there, or would answer otherwise than it did.
+const LOST_PLAN: [&str; 3] = ["26000", "42P05", "0A000"];
+
 /// A connection held by one caller.
 pub(crate) struct Lease {
     kept: Option<Kept>,
@@ -376,6 +392,10 @@ pub(crate) struct Lease {
     /// Whether nothing more can be said to the server on it, or is to be said after this caller.
     is_broken: bool,
     is_fresh: bool,
+    /// Whether it is the connection that its key prefers.
+    is_home: bool,
+    /// Whether the last error was that a prepared statement is not what it was.
+    has_lost_plan: bool,
     reset: &'static str,
     meter: Option<DbMeter>,
     since: Instant,
@@ -405,10 +425,41 @@ impl Lease {
     /// Sorts an error and remembers whether the connection survived it.
     pub(crate) fn classify(&mut self, error: sqlx::Error) -> DbError {
         self.is_broken |= match &error {
-            sqlx::Error::Database(cause) => cause.code().is_some_and(|code| code.starts_with("57P")),
+            sqlx::Error::Database(cause) => {
+                let code = cause.code().unwrap_or_default();
+                self.has_lost_plan = LOST_PLAN.contains(&&*code);
+                code.starts_with("57P")
+            }
             _ => true,
         };
         error.into()
+    }
+
+    /// The message as this connection has it sent: what it plans anew each time only where it will hardly come again.
+    pub(crate) fn phrase(&mut self, tenant: TenantId, enter: &str, message: &Message) -> Phrase {
+        let policy = self.berth.as_ref().map(|berth| &berth.set.policy);
+        let capacity = policy.map_or(0, |policy| policy.capacity());
+        let plans = &mut self.kept.as_mut().expect(HELD).plans;
+        // A message that has spilled over here will be at home elsewhere.
+        plans.phrase(if self.is_home { capacity } else { 0 }, tenant, enter, message)
+    }
+
+    /// The phrase was answered.
+    pub(crate) fn settle(&mut self) {
+        let plans = &mut self.kept.as_mut().expect(HELD).plans;
+        plans.settle();
+        self.is_broken |= plans.is_littered();
+    }
+
+    /// Whether it failed for want of what was prepared before; then the connection goes, and another try is right.
+    pub(crate) fn gives_up_plans(&mut self) -> bool {
+        if let Some(berth) = &self.berth
+            && self.has_lost_plan
+        {
+            berth.set.policy.miss();
+            self.is_broken = true;
+        }
+        self.has_lost_plan
     }
 
     /// Has the connection closed instead of handed on.
@@ -422,12 +473,7 @@ impl Lease {
         self.conn();
         self.is_broken = true;
         let kept = self.kept.as_mut();
-        (
-            &mut kept
-                .expect("a lease holds its connection until it is dropped")
-                .connection,
-            &mut self.is_broken,
-        )
+        (&mut kept.expect(HELD).connection, &mut self.is_broken)
     }
 
     /// The connection.
@@ -436,9 +482,7 @@ impl Lease {
             meter.count_query();
         }
         let kept = self.kept.as_mut();
-        &mut kept
-            .expect("a lease holds its connection until it is dropped")
-            .connection
+        &mut kept.expect(HELD).connection
     }
 
     /// The connection is about to see a tenant that was not its key.

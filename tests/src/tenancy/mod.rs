@@ -4,6 +4,7 @@ mod connections;
 mod copies;
 mod doctor;
 mod isolation;
+mod plans;
 mod poolers;
 mod retirement;
 mod schema;

@@ -21,6 +21,8 @@ pub struct Database {
     pub direct_url: Option<Secret>,
     /// Prepared statements that a connection keeps; 0 keeps none from one transaction to the next.
     pub statement_cache: usize,
+    /// Reads that a tenant connection keeps planned; see [`Self::plans_per_connection`].
+    pub kept_plans: usize,
     /// The most connections as the owner.
     pub owner_connections: usize,
     /// The most connections as the control role.
@@ -44,6 +46,12 @@ pub struct Database {
 }
 
 impl Database {
+    /// Reads that a tenant connection keeps planned: none where prepared statements get lost on the way.
+    #[must_use]
+    pub const fn plans_per_connection(&self) -> usize {
+        if self.statement_cache == 0 { 0 } else { self.kept_plans }
+    }
+
     pub(super) fn read(section: &mut SectionReader<'_, '_>) -> Self {
         Self {
             owner_url: section.required_secret_url("owner_url", POSTGRES),
@@ -51,6 +59,7 @@ impl Database {
             tenant_url: section.required_secret_url("tenant_url", POSTGRES),
             direct_url: section.secret_url("direct_url", POSTGRES),
             statement_cache: section.number("statement_cache", 0..=10_000),
+            kept_plans: section.number("kept_plans", 0..=10_000),
             owner_connections: section.number("owner_connections", 1..=100),
             control_connections: section.number("control_connections", 1..=1000),
             tenant_connections: section.number("tenant_connections", 1..=1000),
