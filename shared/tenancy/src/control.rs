@@ -2,10 +2,7 @@
 
 use sqlx::PgConnection;
 
-use crate::{
-    DbError,
-    slots::{Lease, Slots},
-};
+use crate::{DbError, lease::Lease, slots::Slots};
 
 /// A transaction as the login `bulkhead_control`, which reaches the schema `control` and no tenant. Dropped without
 /// [`ControlTx::commit`] it is rolled back.

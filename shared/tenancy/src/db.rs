@@ -13,13 +13,14 @@ use tokio::time::{Instant, timeout};
 use crate::{
     ControlTx, DbError, Message, OwnerTx, TenantRef, TenantSelector, TenantTx,
     budget::Budget,
+    lease::Lease,
     owner::Owners,
     plans::{Phrase, Policy},
     registry::{self, Registry},
     retirement::Terms,
     schema::Logins,
     shards::Shards,
-    slots::{Lease, Plan, Slots},
+    slots::{Plan, Slots},
     tenant::{Access, Entry, affinity, enter_statement},
 };
 

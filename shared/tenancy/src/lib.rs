@@ -19,6 +19,7 @@ pub mod doctor;
 mod erasure;
 mod error;
 pub mod fleet;
+mod lease;
 mod lineage;
 mod message;
 mod meter;

@@ -5,12 +5,7 @@ use std::{sync::Arc, time::Duration};
 use bulkhead_kernel::ids::TenantId;
 use sqlx::PgConnection;
 
-use crate::{
-    DbError,
-    schema::Logins,
-    slots::{Lease, Slots},
-    tenant::affinity,
-};
+use crate::{DbError, lease::Lease, schema::Logins, slots::Slots, tenant::affinity};
 
 /// The connections of the owner.
 pub(crate) struct Owners {

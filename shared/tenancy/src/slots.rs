@@ -18,35 +18,21 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bulkhead_kernel::{ids::TenantId, telemetry::metrics as telemetry};
+use bulkhead_kernel::telemetry::metrics as telemetry;
 use metrics::{Gauge, Histogram};
-use sqlx::{AssertSqlSafe, ConnectOptions, Executor, PgConnection, postgres::PgConnectOptions};
+use sqlx::{ConnectOptions, postgres::PgConnectOptions};
 use tokio::{
-    runtime::Handle,
     sync::{OwnedSemaphorePermit, Semaphore},
     time::timeout,
 };
 
 use crate::{
-    DbError, DbMeter,
-    budget::{Budget, Leave, Spare},
-    message::Message,
-    plans::{Phrase, Plans, Policy},
+    DbError,
+    budget::{Budget, Spare},
+    lease::{Kept, Lease, reset_for},
+    plans::Policy,
     retirement::{Gauges, Life, Reason, Terms},
 };
-
-/// Leaves nothing of a transaction behind: cursors, settings, role, locks, subscriptions. `DISCARD ALL` would also drop
-/// the prepared statements that the client believes in. It goes in one message with the end of the transaction, because
-/// behind a transaction pooler the next message may reach another server process.
-const RESET: &str = "CLOSE ALL; RESET ALL; RESET ROLE; SELECT pg_advisory_unlock_all(); UNLISTEN *";
-
-/// The same where no statement is kept. sqlx then still names each one anew and never closes it, and behind a pooler
-/// the next client on this server process would trip over the name.
-const RESET_AND_FORGET: &str =
-    "CLOSE ALL; RESET ALL; RESET ROLE; SELECT pg_advisory_unlock_all(); UNLISTEN *; DEALLOCATE ALL";
-
-/// How long a rollback may take before the connection is thrown away instead.
-const ROLLBACK_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How long a caller waits for the connection that knows its tenant before it takes any. A few requests pass in that
 /// time; behind a long transaction nobody waits for longer.
@@ -57,14 +43,6 @@ enum Slot {
     Empty,
     Idle(Kept),
     Leased,
-}
-
-/// A connection with what there is to know about it. Closed when dropped, and only then is its leave free.
-pub(crate) struct Kept {
-    connection: PgConnection,
-    plans: Plans,
-    life: Life,
-    _leave: Leave,
 }
 
 /// How a set of connections is made.
@@ -93,7 +71,6 @@ pub(crate) struct Slots {
     acquire_secs: Histogram,
     gauges: Gauges,
     plan: Plan,
-    reset: &'static str,
     set: Arc<Set>,
     /// One permit for each place: who holds it finds the place free, unless somebody impatient has taken it.
     lanes: Box<[Arc<Semaphore>]>,
@@ -108,6 +85,8 @@ struct Set {
     most: Gauge,
     pool: &'static str,
     shard: i16,
+    /// What makes one of its connections fit for the next caller.
+    reset: &'static str,
     terms: Terms,
     policy: Arc<Policy>,
     budget: Arc<Budget>,
@@ -118,11 +97,6 @@ impl Slots {
     pub(crate) fn new(mut plan: Plan, open: Vec<Kept>) -> Self {
         let options = plan.options.application_name("bulkhead").disable_statement_logging();
         plan.options = options.statement_cache_capacity(plan.statement_cache);
-        let reset = if plan.statement_cache == 0 {
-            RESET_AND_FORGET
-        } else {
-            RESET
-        };
         let (pool, shard) = (plan.pool, plan.shard);
         let met = |index: usize| open.get(index).map_or(0, |kept| kept.life.tenants());
         let tenants = (0..plan.size).map(|index| AtomicUsize::new(met(index))).collect();
@@ -134,6 +108,7 @@ impl Slots {
             most: telemetry::db_connection_tenants_most(pool, shard),
             pool,
             shard,
+            reset: reset_for(plan.statement_cache),
             terms: plan.terms.clone(),
             policy: Arc::clone(&plan.policy),
             budget: Arc::clone(&plan.budget),
@@ -148,7 +123,6 @@ impl Slots {
             ],
             acquire_secs: telemetry::db_acquire(pool),
             gauges: Gauges::new(pool, shard),
-            reset,
             set,
             lanes: (0..plan.size).map(|_| Arc::new(Semaphore::new(1))).collect(),
             permits: Arc::new(Semaphore::new(plan.size)),
@@ -189,18 +163,7 @@ impl Slots {
             };
             berth.note(&mut kept.life, key);
             let is_home = first == Some(berth.index);
-            Ok(Lease {
-                is_home,
-                has_lost_plan: false,
-                kept: Some(kept),
-                berth: Some(berth),
-                is_marked: false,
-                is_broken: false,
-                is_fresh,
-                reset: self.reset,
-                meter: DbMeter::current(),
-                since: Instant::now(),
-            })
+            Ok(Lease::begin(kept, berth, is_fresh, is_home))
         });
         let acquired = acquired.await.unwrap_or(Err(DbError::Unavailable(None)));
         self.acquire_secs.record(asked.elapsed());
@@ -234,8 +197,7 @@ impl Slots {
     pub(crate) async fn begin(&self, key: Option<u64>, message: &str) -> Result<Lease, DbError> {
         loop {
             let mut lease = self.acquire(key).await?;
-            lease.is_marked = true;
-            match lease.run(message.to_owned()).await {
+            match lease.begin_transaction(message.to_owned()).await {
                 Err(_) if lease.is_worth_another_try() => {}
                 result => return result.map(|()| lease),
             }
@@ -246,12 +208,12 @@ impl Slots {
     async fn connect(&self) -> Result<Kept, DbError> {
         let leave = self.plan.budget.take().await?;
         let connected = self.plan.options.connect().await;
-        Ok(Kept {
-            connection: connected.map_err(|error| DbError::Unavailable(Some(error)))?,
-            plans: Plans::new(),
-            life: Life::begin(&self.plan.terms, self.gauges.clone()),
-            _leave: leave,
-        })
+        let connection = connected.map_err(|error| DbError::Unavailable(Some(error)))?;
+        Ok(Kept::new(
+            connection,
+            Life::begin(&self.plan.terms, self.gauges.clone()),
+            leave,
+        ))
     }
 
     /// A permit is held, so one slot is free; should it move under our eyes, we look again.
@@ -337,7 +299,7 @@ impl Drop for Counted {
 type Permits = (OwnedSemaphorePermit, Option<OwnedSemaphorePermit>);
 
 /// The place a leased connection goes back to; left empty when it does not come back.
-struct Berth {
+pub(crate) struct Berth {
     set: Arc<Set>,
     index: usize,
     _in_use: Counted,
@@ -345,14 +307,24 @@ struct Berth {
 }
 
 impl Berth {
-    fn note(&self, life: &mut Life, tenant: Option<u64>) {
+    /// What makes the connection fit for the next caller.
+    pub(crate) fn reset(&self) -> &'static str {
+        self.set.reset
+    }
+
+    /// Whether connections of this set keep plans.
+    pub(crate) fn policy(&self) -> &Policy {
+        &self.set.policy
+    }
+
+    pub(crate) fn note(&self, life: &mut Life, tenant: Option<u64>) {
         if tenant.is_some_and(|tenant| life.meet(tenant)) {
             self.set.set_tenants(self.index, life.tenants());
         }
     }
 
     /// Keeps the connection for the next caller, or closes it where it has served long enough. No transaction is open.
-    fn park(self, kept: Kept) {
+    pub(crate) fn park(self, kept: Kept) {
         let set = &self.set;
         let over = kept.life.is_over(&set.terms);
         let mut slot = lock(&set.places[self.index]);
@@ -375,149 +347,5 @@ impl Drop for Berth {
         if matches!(*slot, Slot::Leased) {
             *slot = Slot::Empty;
         }
-    }
-}
-
-const HELD: &str = "a lease holds its connection until it is dropped";
-
-/// A prepared statement is unknown, twice there, or would answer otherwise than it did.
-const LOST_PLAN: [&str; 3] = ["26000", "42P05", "0A000"];
-
-/// A connection held by one caller.
-pub(crate) struct Lease {
-    kept: Option<Kept>,
-    berth: Option<Berth>,
-    /// Whether an explicit transaction may be open on it.
-    is_marked: bool,
-    /// Whether nothing more can be said to the server on it, or is to be said after this caller.
-    is_broken: bool,
-    is_fresh: bool,
-    /// Whether it is the connection that its key prefers.
-    is_home: bool,
-    /// Whether the last error was that a prepared statement is not what it was.
-    has_lost_plan: bool,
-    reset: &'static str,
-    meter: Option<DbMeter>,
-    since: Instant,
-}
-
-impl Lease {
-    /// Whether the failure may only mean that the connection had died of age while it lay idle.
-    pub(crate) const fn is_worth_another_try(&self) -> bool {
-        self.is_broken && !self.is_fresh
-    }
-
-    /// Commits and resets in one message. `SET CONSTRAINTS` fails in a transaction that an earlier error has spoilt,
-    /// where a bare `COMMIT` would quietly roll back.
-    pub(crate) async fn commit(mut self) -> Result<(), DbError> {
-        let reset = self.reset;
-        self.run(format!("SET CONSTRAINTS ALL IMMEDIATE; COMMIT; {reset}"))
-            .await?;
-        self.is_marked = false;
-        Ok(())
-    }
-
-    async fn run(&mut self, message: String) -> Result<(), DbError> {
-        let result = self.conn().execute(sqlx::raw_sql(AssertSqlSafe(message))).await;
-        result.map(|_| ()).map_err(|error| self.classify(error))
-    }
-
-    /// Sorts an error and remembers whether the connection survived it.
-    pub(crate) fn classify(&mut self, error: sqlx::Error) -> DbError {
-        self.is_broken |= match &error {
-            sqlx::Error::Database(cause) => {
-                let code = cause.code().unwrap_or_default();
-                self.has_lost_plan = LOST_PLAN.contains(&&*code);
-                code.starts_with("57P")
-            }
-            _ => true,
-        };
-        error.into()
-    }
-
-    /// The message as this connection has it sent: what it plans anew each time only where it will hardly come again.
-    pub(crate) fn phrase(&mut self, tenant: TenantId, enter: &str, message: &Message) -> Phrase {
-        let policy = self.berth.as_ref().map(|berth| &berth.set.policy);
-        let capacity = policy.map_or(0, |policy| policy.capacity());
-        let plans = &mut self.kept.as_mut().expect(HELD).plans;
-        // A message that has spilled over here will be at home elsewhere.
-        plans.phrase(if self.is_home { capacity } else { 0 }, tenant, enter, message)
-    }
-
-    /// The phrase was answered.
-    pub(crate) fn settle(&mut self) {
-        let plans = &mut self.kept.as_mut().expect(HELD).plans;
-        plans.settle();
-        self.is_broken |= plans.is_littered();
-    }
-
-    /// Whether it failed for want of what was prepared before; then the connection goes, and another try is right.
-    pub(crate) fn gives_up_plans(&mut self) -> bool {
-        if let Some(berth) = &self.berth
-            && self.has_lost_plan
-        {
-            berth.set.policy.miss();
-            self.is_broken = true;
-        }
-        self.has_lost_plan
-    }
-
-    /// Has the connection closed instead of handed on.
-    pub(crate) const fn retire(&mut self) {
-        self.is_broken = true;
-    }
-
-    /// The connection for a COPY, and the mark that it is broken: set, until the caller knows that the COPY has ended and
-    /// takes it off. sqlx would take what is left of a COPY for the answer to the next statement.
-    pub(crate) fn for_copy(&mut self) -> (&mut PgConnection, &mut bool) {
-        self.conn();
-        self.is_broken = true;
-        let kept = self.kept.as_mut();
-        (&mut kept.expect(HELD).connection, &mut self.is_broken)
-    }
-
-    /// The connection.
-    pub(crate) fn conn(&mut self) -> &mut PgConnection {
-        if let Some(meter) = &self.meter {
-            meter.count_query();
-        }
-        let kept = self.kept.as_mut();
-        &mut kept.expect(HELD).connection
-    }
-
-    /// The connection is about to see a tenant that was not its key.
-    pub(crate) fn meet(&mut self, tenant: u64) {
-        if let (Some(kept), Some(berth)) = (&mut self.kept, &self.berth) {
-            berth.note(&mut kept.life, Some(tenant));
-        }
-    }
-}
-
-impl Drop for Lease {
-    fn drop(&mut self) {
-        if let Some(meter) = &self.meter {
-            meter.add_held(self.since.elapsed());
-        }
-        let (Some(kept), Some(berth)) = (self.kept.take(), self.berth.take()) else {
-            return;
-        };
-        if self.is_broken {
-            return;
-        }
-        if !self.is_marked {
-            berth.park(kept);
-        } else if let Ok(runtime) = Handle::try_current() {
-            runtime.spawn(roll_back(kept, berth, self.reset));
-        }
-    }
-}
-
-/// Makes a marked connection fit for the next caller, or drops it; its berth stays taken meanwhile.
-async fn roll_back(mut kept: Kept, berth: Berth, reset: &str) {
-    let message = AssertSqlSafe(format!("ROLLBACK; {reset}"));
-    match timeout(ROLLBACK_TIMEOUT, kept.connection.execute(sqlx::raw_sql(message))).await {
-        Ok(Ok(_)) => berth.park(kept),
-        Ok(Err(error)) => tracing::debug!(error = &error as &dyn std::error::Error, "a rollback failed"),
-        Err(_) => tracing::warn!("a rollback took too long; its connection is closed"),
     }
 }

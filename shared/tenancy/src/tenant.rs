@@ -3,11 +3,7 @@
 use bulkhead_kernel::ids::TenantId;
 use sqlx::PgConnection;
 
-use crate::{
-    DbError, TenantRef,
-    lineage::SERVED_VERSIONS,
-    slots::{Lease, Slots},
-};
+use crate::{DbError, TenantRef, lease::Lease, lineage::SERVED_VERSIONS, slots::Slots};
 
 /// On whose behalf a tenant is entered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
