@@ -5,7 +5,10 @@ use axum::{
     http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
-use bulkhead_iam::{identities, permissions::Permission};
+use bulkhead_iam::{
+    identities::{self, IdentityError},
+    permissions::Permission,
+};
 use bulkhead_kernel::{
     fault::{Code, Violation},
     ids::TenantId,
@@ -137,8 +140,10 @@ async fn require_deletion(state: &AppState, signed_in: &SignedIn, id: TenantId) 
         let profile = profile::service::get(state.db(), id).await?;
         return check_same_tenant(signed_in, &profile.tenant);
     };
-    let operator = identities::service::require_operator(state.iam(), signed_in.principal.identity).await;
-    operator.map_err(|_| refused.into())
+    match identities::service::require_operator(state.iam(), signed_in.principal.identity).await {
+        Err(IdentityError::NotAnOperator) => Err(refused.into()),
+        operator => Ok(operator?),
+    }
 }
 
 /// Suspend a tenant

@@ -14,6 +14,9 @@ impl PageRequest {
     /// The most pages that can be asked for; further back a list is read with a cursor.
     pub const MAX_PAGE: u32 = 100_000;
 
+    /// The first row alone, for what is looked up by its id.
+    pub const ONE: Self = Self { page: 1, limit: 1 };
+
     /// `None` unless `page` is 1 to [`Self::MAX_PAGE`] and `limit` is 1 to [`Self::MAX_LIMIT`].
     #[must_use]
     pub fn new(page: u32, limit: u32) -> Option<Self> {

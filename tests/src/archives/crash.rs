@@ -2,12 +2,12 @@
 
 use bulkhead_kernel::ids::TenantId;
 use serde_json::json;
-use sqlx::{Connection, PgConnection};
+use sqlx::PgConnection;
 
 use super::{contents, delete_machine, download, export, finished, import, machine};
 use crate::{
     harness::{App, eventually, run},
-    http::until_blocked,
+    http::{hold_step, until_blocked},
 };
 
 /// Kills the worker once it waits for what `held` has locked, lets go, and starts another.
@@ -87,15 +87,7 @@ async fn worker_killed_at_each_step_of_an_import() {
     // its job is set back.
     for step in &steps {
         let mut gate = app.db.connect("postgres").await;
-        let mut held = gate.begin().await.unwrap();
-        sqlx::query!(
-            "SELECT name FROM control.onboarding_steps WHERE tenant_id = $1 AND name = $2 FOR UPDATE",
-            tenant.uuid(),
-            step,
-        )
-        .fetch_one(&mut *held)
-        .await
-        .unwrap();
+        let mut held = hold_step(&mut gate, tenant, step).await;
         let worker = app.start_worker().await;
         until_blocked(&app, &mut held).await;
         worker.kill().await;

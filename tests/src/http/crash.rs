@@ -3,7 +3,7 @@
 use bulkhead_kernel::ids::TenantId;
 use bulkhead_tenancy::SchemaName;
 use serde_json::json;
-use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, Postgres, Transaction};
 
 use crate::harness::{App, Options, eventually};
 
@@ -37,6 +37,24 @@ pub(crate) async fn until_blocked(app: &App, holder: &mut PgConnection) {
     .await;
 }
 
+/// Keeps every worker from doing `step` until the transaction ends.
+pub(crate) async fn hold_step<'c>(
+    gate: &'c mut PgConnection,
+    tenant: TenantId,
+    step: &str,
+) -> Transaction<'c, Postgres> {
+    let mut held = gate.begin().await.unwrap();
+    sqlx::query!(
+        "SELECT name FROM control.onboarding_steps WHERE tenant_id = $1 AND name = $2 FOR UPDATE",
+        tenant.uuid(),
+        step,
+    )
+    .fetch_one(&mut *held)
+    .await
+    .unwrap();
+    held
+}
+
 /// Kills the worker while it is about to do `step`, and lets another one finish.
 async fn kill_at(step: &str) {
     let app = App::with(Options {
@@ -53,15 +71,7 @@ async fn kill_at(step: &str) {
     let tenant: TenantId = created["id"].as_str().unwrap().parse().unwrap();
 
     let mut gate = app.db.connect("postgres").await;
-    let mut held = gate.begin().await.unwrap();
-    sqlx::query!(
-        "SELECT name FROM control.onboarding_steps WHERE tenant_id = $1 AND name = $2 FOR UPDATE",
-        tenant.uuid(),
-        step,
-    )
-    .fetch_one(&mut *held)
-    .await
-    .unwrap();
+    let mut held = hold_step(&mut gate, tenant, step).await;
     let worker = app.start_worker().await;
     until_blocked(&app, &mut held).await;
     worker.kill().await;

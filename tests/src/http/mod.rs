@@ -13,4 +13,4 @@ mod sign_up;
 mod slow_clients;
 mod tenant_choice;
 
-pub(crate) use crash::until_blocked;
+pub(crate) use crash::{hold_step, until_blocked};

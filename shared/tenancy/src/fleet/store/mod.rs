@@ -334,9 +334,7 @@ pub(super) async fn release(conn: &mut PgConnection, run: MigrationRunId, token:
 }
 
 pub(super) async fn find_run(conn: &mut PgConnection, run: MigrationRunId) -> Result<Option<RunStatus>, DbError> {
-    let page = PageRequest::new(1, 1);
-    let Some(page) = page else { return Ok(None) };
-    Ok(select_runs(conn, Some(run), page).await?.items.pop())
+    Ok(select_runs(conn, Some(run), PageRequest::ONE).await?.items.pop())
 }
 
 pub(super) async fn list_runs(conn: &mut PgConnection, page: PageRequest) -> Result<Page<RunStatus>, DbError> {
