@@ -21,6 +21,9 @@ pub(crate) const BASE_BYTES: u64 = 4 << 20;
 /// touches every table of every tenant keeps about 13 KiB for each.
 pub(crate) const TENANT_BYTES: u64 = 96 << 10;
 
+/// What it keeps for a planned read (docs/adr/0016).
+const PLAN_BYTES: u64 = 48 << 10;
+
 /// Below it, connections would be busier being made than being used.
 const FEWEST_TENANTS: u64 = 8;
 
@@ -38,7 +41,11 @@ impl Terms {
     pub(crate) fn of(settings: &config::Database, clock: Clock) -> Self {
         Self {
             tenants: match settings.tenants_per_connection {
-                0 => tenants_within(settings.memory_limit_mb << 20, settings.tenant_connections),
+                0 => tenants_within(
+                    settings.memory_limit_mb << 20,
+                    settings.tenant_connections,
+                    settings.plans_per_connection(),
+                ),
                 set => set,
             },
             max_age: settings.connection_max_age,
@@ -56,9 +63,10 @@ impl Terms {
 }
 
 /// How many tenants each of so many connections may meet, so that all together stay below the limit.
-fn tenants_within(limit: u64, connections: usize) -> usize {
+fn tenants_within(limit: u64, connections: usize, plans: usize) -> usize {
     let share = limit / connections.max(1) as u64;
-    let tenants = (share.saturating_sub(BASE_BYTES) / TENANT_BYTES).max(FEWEST_TENANTS);
+    let fixed = BASE_BYTES + plans as u64 * PLAN_BYTES;
+    let tenants = (share.saturating_sub(fixed) / TENANT_BYTES).max(FEWEST_TENANTS);
     usize::try_from(tenants).unwrap_or(usize::MAX)
 }
 
@@ -205,10 +213,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_the_memory_allows_stays_below_it(limit_mb in 1_u64..100_000, connections in 1_u32..1000) {
+        fn what_the_memory_allows_stays_below_it(limit_mb in 1_u64..100_000, connections in 1_u32..1000, plans in 0_u32..500) {
             let limit = limit_mb << 20;
-            let tenants = tenants_within(limit, connections as usize) as u64;
-            let all = u64::from(connections) * (BASE_BYTES + tenants * TENANT_BYTES);
+            let tenants = tenants_within(limit, connections as usize, plans as usize) as u64;
+            let each = BASE_BYTES + u64::from(plans) * PLAN_BYTES + tenants * TENANT_BYTES;
+            let all = u64::from(connections) * each;
             prop_assert!(all <= limit || tenants == FEWEST_TENANTS, "{all} bytes");
         }
     }

@@ -19,7 +19,7 @@ async fn roles(db: &Db, tenant: TenantId) -> Vec<String> {
 async fn runs(db: &Db, tenant: TenantId) -> i64 {
     let message = Message::new().sql(
         "SELECT sum(generic_plans + custom_plans)::bigint FROM pg_catalog.pg_prepared_statements \
-         WHERE statement LIKE 'SELECT name FROM roles%'",
+         WHERE statement LIKE '%SELECT name' || ' FROM roles%'",
     );
     let results = db.read(tenant, &message).await.unwrap();
     results[0][0].get::<Option<i64>, _>(0).unwrap_or(0)
