@@ -6,9 +6,10 @@ use axum::{
     extract::{FromRequestParts, Path},
     http::request::Parts,
 };
+use bulkhead_iam::permissions::Permission;
 use bulkhead_kernel::{
     fault::Code,
-    ids::{ExportId, ImportId, MigrationRunId, ReceiptId, TenantId, VmId},
+    ids::{ExportId, IdentityId, ImportId, MigrationRunId, ReceiptId, RoleId, TenantId, VmId},
 };
 
 use crate::problem::Problem;
@@ -47,6 +48,30 @@ impl Thing for ImportId {
     const MISSING: Code = Code::NotFound;
 }
 
+impl Thing for IdentityId {
+    const MISSING: Code = Code::NotFound;
+}
+
+impl Thing for RoleId {
+    const MISSING: Code = Code::NotFound;
+}
+
+impl Thing for PermissionId {
+    const MISSING: Code = Code::NotFound;
+}
+
+/// A permission by its id, such as `vm:read`.
+#[derive(Debug)]
+pub struct PermissionId(pub Permission);
+
+impl FromStr for PermissionId {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        Permission::find(text).map(Self).ok_or(())
+    }
+}
+
 impl<T: Thing, S: Send + Sync> FromRequestParts<S> for PathId<T> {
     type Rejection = Problem;
 
@@ -72,5 +97,24 @@ impl<A: Thing, B: Thing, S: Send + Sync> FromRequestParts<S> for PathIds<A, B> {
         let outer = outer.parse().map_err(|_| Problem::new(A::MISSING))?;
         let inner = inner.parse().map_err(|_| Problem::new(B::MISSING))?;
         Ok(Self(outer, inner))
+    }
+}
+
+/// The ids of a path with three parameters, as [`PathId`].
+#[derive(Debug)]
+pub struct PathIds3<A, B, C>(pub A, pub B, pub C);
+
+impl<A: Thing, B: Thing, C: Thing, S: Send + Sync> FromRequestParts<S> for PathIds3<A, B, C> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let texts = Path::<(String, String, String)>::from_request_parts(parts, state).await;
+        let Ok(Path((outer, middle, inner))) = texts else {
+            return Err(Problem::new(A::MISSING));
+        };
+        let outer = outer.parse().map_err(|_| Problem::new(A::MISSING))?;
+        let middle = middle.parse().map_err(|_| Problem::new(B::MISSING))?;
+        let inner = inner.parse().map_err(|_| Problem::new(C::MISSING))?;
+        Ok(Self(outer, middle, inner))
     }
 }

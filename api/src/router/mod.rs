@@ -9,8 +9,8 @@ use crate::{
     middleware::{Observer, cors, guard, observe},
     openapi,
     routes::{
-        archives, auth, docs, doctor, lifecycle, migrations, onboarding, platform, service, tenants, users,
-        vm_templates, vms, whoami,
+        archives, auth, docs, doctor, lifecycle, migrations, onboarding, permissions, platform, roles, service,
+        tenant_users, tenants, users, vm_templates, vms, whoami,
     },
     state::{AppState, RequestLimits},
 };
@@ -98,13 +98,28 @@ fn tenants() -> OpenApiRouter<AppState> {
         .routes(routes!(archives::download))
         .routes(routes!(archives::import))
         .routes(routes!(archives::get_import))
+        .routes(routes!(tenant_users::list, tenant_users::create))
+        .routes(routes!(tenant_users::get, tenant_users::update, tenant_users::delete))
+        .routes(routes!(tenant_users::assign_role))
+        .routes(routes!(tenant_users::unassign_role))
 }
 
 /// Members of the active tenant, each call with its permission.
 fn for_members() -> OpenApiRouter<AppState> {
     OpenApiRouter::default()
         .routes(routes!(whoami::get))
-        .routes(routes!(users::list))
+        .routes(routes!(users::list, users::create))
+        .routes(routes!(users::get, users::update, users::delete))
+        .routes(routes!(permissions::list))
+        .routes(routes!(roles::list, roles::create))
+        .routes(routes!(roles::get, roles::update, roles::delete))
+        .routes(routes!(
+            roles::list_permissions,
+            roles::set_permissions,
+            roles::add_permissions
+        ))
+        .routes(routes!(roles::remove_permission))
+        .routes(routes!(roles::list_users, roles::set_users))
         .routes(routes!(vm_templates::list))
         .routes(routes!(vms::list, vms::create))
         .routes(routes!(vms::get, vms::delete))

@@ -8,6 +8,7 @@ use axum::{
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
+use bulkhead_iam::permissions::Permission;
 use bulkhead_kernel::{
     fault::Code,
     ids::{ExportId, ImportId, TenantId},
@@ -25,7 +26,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::{range::Range, tenants::check_same_tenant};
 use crate::{
     extract::{IdempotencyHeader, Json, Operator, PathId, PathIds, Query, SignedIn, media_type},
-    openapi::{OPERATOR, SIGNED_IN, codes},
+    openapi::{OPERATOR, codes},
     problem::Problem,
     state::AppState,
 };
@@ -175,7 +176,7 @@ async fn authorize(state: &AppState, caller: &SignedIn, tenant: TenantId) -> Res
 #[utoipa::path(post, path = "/{id}/export", operation_id = "export_tenant", tag = "archives",
     params(("id" = String, Path, description = "The tenant")),
     responses((status = 202, body = RequestedExport, headers(("Location")))),
-    extensions(("x-permission" = json!(SIGNED_IN)), ("x-problem-codes" = json!(codes(&[Code::TenantNotFound, Code::Forbidden,
+    extensions(("x-permission" = json!(Permission::TenantExport.as_str())), ("x-problem-codes" = json!(codes(&[Code::TenantNotFound, Code::Forbidden,
         Code::TenantNotActive, Code::ExportInProgress])))))]
 pub async fn export(
     State(state): State<AppState>,
@@ -199,7 +200,7 @@ pub async fn export(
 #[utoipa::path(get, path = "/{id}/exports/{export}", operation_id = "get_export", tag = "archives",
     params(("id" = String, Path, description = "The tenant"), ("export" = String, Path, description = "The export")),
     responses((status = 200, body = ExportBody)),
-    extensions(("x-permission" = json!(SIGNED_IN)), ("x-problem-codes" = json!(codes(&[Code::TenantNotFound, Code::Forbidden,
+    extensions(("x-permission" = json!(Permission::TenantExport.as_str())), ("x-problem-codes" = json!(codes(&[Code::TenantNotFound, Code::Forbidden,
         Code::NotFound])))))]
 pub async fn get_export(
     State(state): State<AppState>,
@@ -221,7 +222,7 @@ pub async fn get_export(
         ("If-Range" = Option<String>, Header, description = "The `ETag` the range belongs to")),
     responses((status = 200, content((Vec<u8> = "application/x-tar", example = json!("a tar file"))), headers(("ETag"), ("Accept-Ranges"))),
         (status = 206, content((Vec<u8> = "application/x-tar", example = json!("a part of it"))), headers(("ETag"), ("Content-Range")))),
-    extensions(("x-permission" = json!(SIGNED_IN)), ("x-problem-codes" = json!(codes(&[Code::TenantNotFound, Code::Forbidden,
+    extensions(("x-permission" = json!(Permission::TenantExport.as_str())), ("x-problem-codes" = json!(codes(&[Code::TenantNotFound, Code::Forbidden,
         Code::NotFound, Code::ExportNotReady, Code::RangeNotSatisfiable])))))]
 pub async fn download(
     State(state): State<AppState>,

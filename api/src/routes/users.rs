@@ -1,19 +1,25 @@
 //! `/users`: the caller, and the members of the active tenant.
 
-use axum::extract::State;
+use axum::{
+    extract::State,
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+};
 use bulkhead_iam::{
+    Scope,
     identities::{self, Identity},
-    members::{self, Member, MemberError},
+    members::{self, Member, MemberChanges, MemberError, NewMember},
     permissions::Permission,
 };
+use bulkhead_kernel::{fault::Code, ids::IdentityId, page::PageRequest};
 use bulkhead_tenancy::DbError;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::page::PageBody;
 use crate::{
-    extract::{Json, PageQuery, Paging, Query, Scoped, SignedIn},
-    openapi::SIGNED_IN,
+    extract::{FreshlyScoped, Json, PageQuery, Paging, PathId, Query, Scoped, SignedIn},
+    openapi::{SIGNED_IN, codes},
     problem::Problem,
     state::AppState,
 };
@@ -63,7 +69,36 @@ impl From<Member> for UserBody {
 #[into_params(parameter_in = Query)]
 pub struct UserQuery {
     /// Part of the address or the name, whatever its case.
-    search: Option<String>,
+    pub(super) search: Option<String>,
+}
+
+/// Somebody who is to be a member.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"email": "bob@example.com", "first_name": "Bob", "last_name": "Baker",
+    "role_ids": ["rol_0190a1b2c3d4e5f60718293a4b5c6d7e"]}))]
+pub struct CreateUser {
+    email: String,
+    /// 1 to 100 characters.
+    first_name: String,
+    /// 1 to 100 characters.
+    last_name: String,
+    /// Roles within what the caller holds; they take `role:assign_users` as well.
+    #[serde(default)]
+    role_ids: Vec<String>,
+}
+
+/// A change of a member; what is left out stays.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"is_active": false}))]
+pub struct UpdateUser {
+    /// Whether the member may enter the tenant. Who may not keeps their roles.
+    is_active: Option<bool>,
+    /// 1 to 100 characters; what this tenant calls them.
+    first_name: Option<String>,
+    /// 1 to 100 characters; what this tenant calls them.
+    last_name: Option<String>,
 }
 
 /// Show the caller
@@ -85,10 +120,121 @@ pub async fn list(
     Paging(page): Paging,
     Query(query): Query<UserQuery>,
 ) -> Result<Json<PageBody<UserBody>>, Problem> {
+    list_in(&state, &scope, page, &query).await
+}
+
+pub(super) async fn list_in(
+    state: &AppState,
+    scope: &Scope,
+    page: PageRequest,
+    query: &UserQuery,
+) -> Result<Json<PageBody<UserBody>>, Problem> {
     let mut tx = state.db().tenant(scope.tenant.id).await?;
-    let members = members::service::list(&scope, &mut tx, query.search.as_deref(), page).await?;
+    let members = members::service::list(scope, &mut tx, query.search.as_deref(), page).await?;
     tx.commit().await?;
     Ok(Json(PageBody::of(members, UserBody::from)))
+}
+
+/// Add somebody to the tenant
+///
+/// By address: a person who is not known yet gets an account and a mail. The answer does not tell whether they were. Who
+/// is a member but inactive is let in again, with the roles they kept.
+#[utoipa::path(post, path = "/users", operation_id = "create_user", tag = "users",
+    responses((status = 201, body = UserBody, headers(("Location")))),
+    extensions(("x-permission" = json!(Permission::UserCreate.as_str())),
+        ("x-problem-codes" = json!(codes(&[Code::AlreadyMember, Code::TenantReadOnly])))))]
+pub async fn create(
+    State(state): State<AppState>,
+    FreshlyScoped(scope): FreshlyScoped,
+    Json(wanted): Json<CreateUser>,
+) -> Result<Response, Problem> {
+    create_in(&state, &scope, &wanted).await
+}
+
+pub(super) async fn create_in(state: &AppState, scope: &Scope, wanted: &CreateUser) -> Result<Response, Problem> {
+    let CreateUser {
+        email,
+        first_name,
+        last_name,
+        role_ids,
+    } = wanted;
+    let new = NewMember::parse(email, first_name, last_name, role_ids).map_err(Problem::invalid)?;
+    let member = members::service::add(scope, state.iam(), &new).await?;
+    let location = [(header::LOCATION, format!("/api/v1/users/{}", member.id))];
+    Ok((StatusCode::CREATED, location, Json(UserBody::from(member))).into_response())
+}
+
+/// Show a member
+#[utoipa::path(get, path = "/users/{id}", operation_id = "get_user", tag = "users",
+    params(("id" = String, Path, description = "The user")), responses((status = 200, body = UserBody)),
+    extensions(("x-permission" = json!(Permission::UserRead.as_str())),
+        ("x-problem-codes" = json!(codes(&[Code::NotFound])))))]
+pub async fn get(
+    State(state): State<AppState>,
+    Scoped(scope): Scoped,
+    PathId(id): PathId<IdentityId>,
+) -> Result<Json<UserBody>, Problem> {
+    get_in(&state, &scope, id).await
+}
+
+pub(super) async fn get_in(state: &AppState, scope: &Scope, id: IdentityId) -> Result<Json<UserBody>, Problem> {
+    let mut tx = state.db().tenant(scope.tenant.id).await?;
+    let member = members::service::get(scope, &mut tx, id).await?;
+    tx.commit().await?;
+    Ok(Json(member.into()))
+}
+
+/// Change, activate or deactivate a member
+///
+/// One who holds no more than the caller. Deactivation bites within a second everywhere.
+#[utoipa::path(patch, path = "/users/{id}", operation_id = "update_user", tag = "users",
+    params(("id" = String, Path, description = "The user")), responses((status = 200, body = UserBody)),
+    extensions(("x-permission" = json!(Permission::UserUpdate.as_str())),
+        ("x-problem-codes" = json!(codes(&[Code::NotFound, Code::LastOwner, Code::MemberUnlinked,
+            Code::TenantReadOnly])))))]
+pub async fn update(
+    State(state): State<AppState>,
+    FreshlyScoped(scope): FreshlyScoped,
+    PathId(id): PathId<IdentityId>,
+    Json(wanted): Json<UpdateUser>,
+) -> Result<Json<UserBody>, Problem> {
+    update_in(&state, &scope, id, &wanted).await
+}
+
+pub(super) async fn update_in(
+    state: &AppState,
+    scope: &Scope,
+    id: IdentityId,
+    wanted: &UpdateUser,
+) -> Result<Json<UserBody>, Problem> {
+    let (first_name, last_name) = (wanted.first_name.as_deref(), wanted.last_name.as_deref());
+    let changes = MemberChanges::parse(wanted.is_active, first_name, last_name).map_err(Problem::invalid)?;
+    let mut tx = state.db().tenant(scope.tenant.id).await?;
+    let member = members::service::update(scope, &mut tx, id, &changes).await?;
+    tx.commit().await?;
+    Ok(Json(member.into()))
+}
+
+/// Remove a member from the tenant
+///
+/// One who holds no more than the caller. The person keeps the account and every other tenant.
+#[utoipa::path(delete, path = "/users/{id}", operation_id = "delete_user", tag = "users",
+    params(("id" = String, Path, description = "The user")), responses((status = 204)),
+    extensions(("x-permission" = json!(Permission::UserDelete.as_str())),
+        ("x-problem-codes" = json!(codes(&[Code::NotFound, Code::LastOwner, Code::TenantReadOnly])))))]
+pub async fn delete(
+    State(state): State<AppState>,
+    FreshlyScoped(scope): FreshlyScoped,
+    PathId(id): PathId<IdentityId>,
+) -> Result<StatusCode, Problem> {
+    delete_in(&state, &scope, id).await
+}
+
+pub(super) async fn delete_in(state: &AppState, scope: &Scope, id: IdentityId) -> Result<StatusCode, Problem> {
+    let mut tx = state.db().tenant(scope.tenant.id).await?;
+    members::service::remove(scope, &mut tx, id).await?;
+    tx.commit().await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// The caller's roles. A tenant that the token is bound to may have been left or closed since; the person stays who they

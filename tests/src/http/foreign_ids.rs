@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use bulkhead_kernel::ids::{ExportId, ImportId, MigrationRunId, ReceiptId, TenantId, VmId};
+use bulkhead_kernel::ids::{ExportId, IdentityId, ImportId, MigrationRunId, ReceiptId, RoleId, TenantId, VmId};
 use http::Method;
 use serde_json::{Value, json};
 
@@ -59,6 +59,22 @@ async fn machine(founder: &Founder) -> String {
     vm["id"].as_str().unwrap().to_owned()
 }
 
+/// A member without roles.
+async fn user(founder: &Founder) -> String {
+    let new = json!({ "email": format!("colleague@{}.example", founder.slug), "first_name": "A", "last_name": "B" });
+    let user = founder.client.post("/api/v1/users", &new).await.expect(201);
+    user["id"].as_str().unwrap().to_owned()
+}
+
+async fn role(founder: &Founder) -> String {
+    let role = founder
+        .client
+        .post("/api/v1/roles", &json!({ "name": "secret" }))
+        .await
+        .expect(201);
+    role["id"].as_str().unwrap().to_owned()
+}
+
 /// The ids of each noun that stands before an id in a path. A route with a new noun gets its line here.
 async fn ids(ada: &Founder, bob: &Founder) -> BTreeMap<&'static str, Ids> {
     let tenants = || Ids {
@@ -71,6 +87,16 @@ async fn ids(ada: &Founder, bob: &Founder) -> BTreeMap<&'static str, Ids> {
         foreign: machine(bob).await,
         missing: VmId::new().to_string(),
     };
+    let users = Ids {
+        own: user(ada).await,
+        foreign: user(bob).await,
+        missing: IdentityId::new().to_string(),
+    };
+    let roles = Ids {
+        own: role(ada).await,
+        foreign: role(bob).await,
+        missing: RoleId::new().to_string(),
+    };
     // What only operators have is closed to every member, whatever the id.
     let nobodys = |id: &dyn Fn() -> String| Ids {
         own: id(),
@@ -81,6 +107,8 @@ async fn ids(ada: &Founder, bob: &Founder) -> BTreeMap<&'static str, Ids> {
         ("tenants", tenants()),
         ("orgs", tenants()),
         ("vms", vms),
+        ("users", users),
+        ("roles", roles),
         ("imports", nobodys(&|| ImportId::new().to_string())),
         ("migrations", nobodys(&|| MigrationRunId::new().to_string())),
         ("receipts", nobodys(&|| ReceiptId::new().to_string())),
@@ -91,7 +119,11 @@ async fn ids(ada: &Founder, bob: &Founder) -> BTreeMap<&'static str, Ids> {
 fn opened(path: &str) -> (String, String, bool) {
     let (before, rest) = path.split_once('{').unwrap();
     let (_, after) = rest.split_once('}').unwrap();
-    let filled = after.replace("{export}", &ExportId::new().to_string());
+    let filled = after
+        .replace("{export}", &ExportId::new().to_string())
+        .replace("{uid}", &IdentityId::new().to_string())
+        .replace("{role_id}", &RoleId::new().to_string())
+        .replace("{pid}", "vm:read");
     assert!(!filled.contains('{'), "{path}: say what its second id is");
     (before.to_owned(), filled.clone(), filled != after)
 }

@@ -1,5 +1,7 @@
 //! The product as its users see it: real processes, asked over HTTP.
 
+mod access;
+mod authority;
 mod bad_input;
 mod crash;
 mod foreign_ids;
@@ -9,6 +11,7 @@ mod lifecycle;
 mod operations;
 mod outages;
 mod purge;
+mod roles;
 mod sign_up;
 mod slow_clients;
 mod tenant_choice;

@@ -1,8 +1,12 @@
 //! People, sessions and rights against a real database, below HTTP.
 
 mod authority;
+mod changes;
+mod grants;
+mod histories;
 mod members;
 mod registration;
+mod roles;
 mod rotation;
 mod sign_in;
 
@@ -11,17 +15,17 @@ use std::path::Path;
 use bulkhead_iam::{
     Iam, Principal, Scope,
     identities::{self, Operator, Registration},
-    members::{self as tenant_members, MemberError},
+    members::{self as tenant_members, Authority, MemberError},
     memberships,
-    permissions::SystemRole,
-    roles,
+    permissions::{PermissionSet, SystemRole},
+    roles as tenant_roles,
     sessions::{SessionError, SignIn, TokenPair, service as sessions},
     tokens::Keys,
 };
 use bulkhead_kernel::{
     clock::Clock,
     config::{Config, ConfigSource},
-    ids::{IdentityId, TenantId},
+    ids::{IdentityId, RoleId, SessionId, TenantId},
     origin::Origin,
     secret::Secret,
 };
@@ -96,7 +100,7 @@ impl Desk {
         let tenant = self.test.tenant(&self.db, slug).await;
         let mut tx = self.db.owner().await.unwrap();
         tx.enter_tenant_schema(tenant).await.unwrap();
-        roles::service::seed(&mut tx).await.unwrap();
+        tenant_roles::service::seed(&mut tx).await.unwrap();
         tenant_members::service::add_owner(&mut tx, founder).await.unwrap();
         tx.commit().await.unwrap();
         self.join(founder, tenant).await;
@@ -144,6 +148,48 @@ impl Desk {
             origin(),
             self.clock.clone(),
         ))
+    }
+
+    /// Makes somebody new a member with these roles.
+    pub(crate) async fn member(&self, tenant: TenantId, email: &str, roles: &[&str]) -> IdentityId {
+        let id = self.register(email).await;
+        let uuid = id.uuid();
+        let member = format!(
+            "INSERT INTO members (identity_id, email, first_name, last_name) VALUES ('{uuid}', '{email}', 'A', 'B')"
+        );
+        self.run_in(tenant, &member).await;
+        for role in roles {
+            let grant = format!(
+                "INSERT INTO member_roles (identity_id, role_id) SELECT '{uuid}', id FROM roles WHERE name = '{role}'"
+            );
+            self.run_in(tenant, &grant).await;
+        }
+        self.join(id, tenant).await;
+        id
+    }
+
+    /// The id of the role with this name.
+    pub(crate) async fn role(&self, tenant: TenantId, name: &str) -> RoleId {
+        let mut connection = self.test.look_into(tenant).await;
+        let id = sqlx::query_scalar!("SELECT id FROM roles WHERE name = $1", name)
+            .fetch_one(&mut connection)
+            .await
+            .unwrap();
+        id.into()
+    }
+
+    /// A request of somebody who was let in with all rights, whatever they hold by now.
+    pub(crate) async fn scope(&self, identity: IdentityId, tenant: TenantId) -> Scope {
+        let authority = Authority {
+            email: "somebody@example.com".into(),
+            first_name: "Some".into(),
+            last_name: "Body".into(),
+            roles: Vec::new(),
+            permissions: PermissionSet::ALL,
+        };
+        let tenant = self.db.resolve(&TenantSelector::Id(tenant)).await.unwrap();
+        let session = SessionId::new();
+        Scope::new(identity, session, &authority, tenant, origin(), self.clock.clone())
     }
 
     /// Runs a statement as the superuser.
