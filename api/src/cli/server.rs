@@ -15,7 +15,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::CliError;
-use crate::{AppState, Listeners};
+use crate::{AppState, Listeners, Throttles};
 
 const NEEDED: &[Section] = &[
     Section::Server,
@@ -35,11 +35,15 @@ pub(super) async fn serve() -> Result<(), CliError> {
     let clock = Clock::system();
     let keys = Keys::load(&config.auth.keys_dir)?;
     let db = Db::new(&config.database)?;
-    let limits = config.auth.sign_in;
+    let (limits, mails) = (config.auth.sign_in, config.auth.mails);
     let redis = Redis::start(&config.redis)?;
     let iam = Iam::new(db.clone(), keys, config.auth, clock.clone())?;
     redis.settled().await;
-    let throttle = SignInThrottle::new(redis, limits, &iam.tokens.derive_secret("sign-in throttle"));
+    let secret = iam.tokens.derive_secret("sign-in throttle");
+    let throttles = Throttles {
+        sign_in: SignInThrottle::new(redis.clone(), limits, &secret),
+        mails: SignInThrottle::new(redis, mails, &secret).counting("mails"),
+    };
     let (public, internal) = (config.server.listen, config.server.internal_listen);
     let refused = |error| CliError::Listen(public, internal, error);
     let listeners = Listeners::bind(public, internal).await.map_err(refused)?;
@@ -52,7 +56,7 @@ pub(super) async fn serve() -> Result<(), CliError> {
             config.tenants,
             db,
             iam,
-            throttle,
+            throttles,
             Archives::new(&config.archives),
             clock,
         ),

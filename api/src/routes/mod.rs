@@ -2,6 +2,7 @@
 
 pub mod archives;
 pub mod auth;
+pub mod credentials;
 pub mod docs;
 pub mod doctor;
 pub mod lifecycle;
@@ -11,6 +12,7 @@ mod page;
 pub mod platform;
 mod range;
 pub mod service;
+pub mod sessions;
 pub mod tenants;
 pub mod users;
 pub mod vm_templates;

@@ -23,5 +23,10 @@ pub(crate) fn settings() -> Auth {
             failures_per_address: 50,
             window: Duration::from_mins(15),
         },
+        mails: SignInLimits {
+            failures_per_account: 10,
+            failures_per_address: 50,
+            window: Duration::from_mins(15),
+        },
     }
 }

@@ -9,6 +9,7 @@
 //! Absent here: HTTP, cookies, and any way to a tenant's data but the transactions of tenancy.
 
 mod bundle;
+pub mod credentials;
 #[cfg(test)]
 mod fixtures;
 pub mod identities;

@@ -15,6 +15,7 @@ mod error;
 mod html;
 pub mod jobs;
 mod letter;
+pub mod links;
 mod mailer;
 mod smtp;
 mod store;

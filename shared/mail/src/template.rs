@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
 
-use crate::html;
+use crate::{html, links::Purpose};
 
 /// A mail we send, with the values it names.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,6 +21,12 @@ pub enum Template {
     AccountCreated,
     /// To the owner of an account, when somebody registered with its address once more.
     RegistrationAttempted,
+    /// To the owner of an account, when somebody forgot its password.
+    PasswordReset,
+    /// To the owner of an account with a new password.
+    PasswordChanged,
+    /// To nobody. An address without an account costs this job, so that the work does not tell it from others.
+    Nothing,
 }
 
 /// A rendered template.
@@ -45,6 +51,18 @@ impl Template {
             Self::Welcome { .. } => "welcome",
             Self::AccountCreated => "account_created",
             Self::RegistrationAttempted => "registration_attempted",
+            Self::PasswordReset => "password_reset",
+            Self::PasswordChanged => "password_changed",
+            Self::Nothing => "nothing",
+        }
+    }
+
+    /// What the link in it is good for, where it has one.
+    pub(crate) const fn purpose(&self) -> Option<Purpose> {
+        match self {
+            Self::AccountCreated => Some(Purpose::VerifyEmail),
+            Self::PasswordReset => Some(Purpose::ResetPassword),
+            Self::Welcome { .. } | Self::RegistrationAttempted | Self::PasswordChanged | Self::Nothing => None,
         }
     }
 
@@ -54,10 +72,13 @@ impl Template {
             Self::Welcome { .. } => include_str!("../templates/welcome.txt"),
             Self::AccountCreated => include_str!("../templates/account_created.txt"),
             Self::RegistrationAttempted => include_str!("../templates/registration_attempted.txt"),
+            Self::PasswordReset => include_str!("../templates/password_reset.txt"),
+            Self::PasswordChanged => include_str!("../templates/password_changed.txt"),
+            Self::Nothing => "",
         };
         let values = match self {
             Self::Welcome { tenant, slug } => vec![("first_name", first_name), ("tenant", tenant), ("slug", slug)],
-            Self::AccountCreated | Self::RegistrationAttempted => Vec::new(),
+            _ => Vec::new(),
         };
         fill_all(source, &values, link)
     }
@@ -137,6 +158,8 @@ mod tests {
             welcome("Acme"),
             Template::AccountCreated,
             Template::RegistrationAttempted,
+            Template::PasswordReset,
+            Template::PasswordChanged,
         ] {
             let Text { subject, body, html } = template.render("Ada", "https://app.example.com/x");
             assert!(
@@ -149,6 +172,7 @@ mod tests {
                 "a place was not filled: {subject}\n{body}"
             );
             assert!(body.lines().all(|line| line.len() <= 76), "{body}");
+            assert_eq!(html.contains("<a "), template.purpose().is_some(), "{html}");
             assert!(html.contains(&format!("<title>{subject}</title>")), "{html}");
             assert_eq!(html.matches("<p>").count(), body.split("\n\n").count(), "{html}");
         }
@@ -184,7 +208,11 @@ mod tests {
 
     #[test]
     fn a_stranger_gets_no_text_that_somebody_chose() {
-        for template in [Template::AccountCreated, Template::RegistrationAttempted] {
+        for template in [
+            Template::AccountCreated,
+            Template::RegistrationAttempted,
+            Template::PasswordReset,
+        ] {
             assert_eq!(template.render("http://evil.example", ""), template.render("", ""));
         }
     }

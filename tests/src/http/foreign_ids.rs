@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use bulkhead_kernel::ids::{ExportId, ImportId, MigrationRunId, ReceiptId, TenantId, VmId};
+use bulkhead_kernel::ids::{ExportId, ImportId, MigrationRunId, ReceiptId, SessionId, TenantId, VmId};
 use http::Method;
 use serde_json::{Value, json};
 
@@ -59,6 +59,17 @@ async fn machine(founder: &Founder) -> String {
     vm["id"].as_str().unwrap().to_owned()
 }
 
+/// A second sign-in of this person, so that ending it leaves the first.
+async fn other_session(founder: &Founder) -> String {
+    let sessions = founder.client.get("/api/v1/auth/sessions").await.expect(200);
+    let other = sessions["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|one| one["is_current"] == false);
+    other.unwrap()["id"].as_str().unwrap().to_owned()
+}
+
 /// The ids of each noun that stands before an id in a path. A route with a new noun gets its line here.
 async fn ids(ada: &Founder, bob: &Founder) -> BTreeMap<&'static str, Ids> {
     let tenants = || Ids {
@@ -70,6 +81,11 @@ async fn ids(ada: &Founder, bob: &Founder) -> BTreeMap<&'static str, Ids> {
         own: machine(ada).await,
         foreign: machine(bob).await,
         missing: VmId::new().to_string(),
+    };
+    let sessions = Ids {
+        own: other_session(ada).await,
+        foreign: other_session(bob).await,
+        missing: SessionId::new().to_string(),
     };
     // What only operators have is closed to every member, whatever the id.
     let nobodys = |id: &dyn Fn() -> String| Ids {
@@ -83,6 +99,7 @@ async fn ids(ada: &Founder, bob: &Founder) -> BTreeMap<&'static str, Ids> {
         ("vms", vms),
         ("imports", nobodys(&|| ImportId::new().to_string())),
         ("migrations", nobodys(&|| MigrationRunId::new().to_string())),
+        ("sessions", sessions),
         ("receipts", nobodys(&|| ReceiptId::new().to_string())),
     ])
 }

@@ -1,6 +1,8 @@
 //! People, sessions and rights against a real database, below HTTP.
 
 mod authority;
+mod credentials;
+mod devices;
 mod members;
 mod registration;
 mod rotation;
@@ -76,6 +78,11 @@ impl Desk {
     /// Another process over the same database: nothing but its rows is remembered.
     pub(crate) fn restart(&mut self) {
         (self.db, self.iam) = assemble(&self.settings, &self.clock);
+    }
+
+    /// One more process beside this one, over the same database.
+    pub(crate) fn another(&self) -> (Db, Iam) {
+        assemble(&self.settings, &self.clock)
     }
 
     pub(crate) async fn register(&self, email: &str) -> IdentityId {

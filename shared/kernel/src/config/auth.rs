@@ -31,9 +31,11 @@ pub struct Auth {
     pub password_concurrency: usize,
     /// How often a password may be wrong.
     pub sign_in: SignInLimits,
+    /// How often a mail may be asked for.
+    pub mails: SignInLimits,
 }
 
-/// How often signing in may fail.
+/// How often signing in may fail, or something else be done for an account.
 #[derive(Debug, Clone, Copy)]
 pub struct SignInLimits {
     /// The most failures for one account.
@@ -64,6 +66,11 @@ impl Auth {
                 failures_per_account: section.number("sign_in_failures_per_account", 1..=1000),
                 failures_per_address: section.number("sign_in_failures_per_address", 1..=100_000),
                 window: section.secs("sign_in_window_secs", 1..=86_400),
+            },
+            mails: SignInLimits {
+                failures_per_account: section.number("mails_per_account", 1..=1000),
+                failures_per_address: section.number("mails_per_address", 1..=100_000),
+                window: section.secs("mails_window_secs", 1..=86_400),
             },
         };
         if auth.refresh_idle > auth.refresh_absolute {
