@@ -42,3 +42,22 @@ WHERE i.id = p_identity
 $$;
 
 GRANT EXECUTE ON FUNCTION control.member_names(uuid) TO bulkhead_tenants;
+
+-- The keys that sign access tokens. A key signs from activates_at until the next one does, and verifies until retires_at,
+-- which is set when the next one is announced. Its private half is wrapped (nonce, AES-256-GCM ciphertext and tag, bound
+-- to the id) under a key that is not in the database, and removed when it is retired; the public half stays.
+CREATE TABLE control.signing_keys
+(
+    -- The thumbprint (RFC 7638): `kid`.
+    id           text        NOT NULL,
+    modulus      text        NOT NULL,
+    exponent     text        NOT NULL,
+    wrapped      bytea,
+    announced_at timestamptz NOT NULL,
+    activates_at timestamptz NOT NULL,
+    retires_at   timestamptz,
+    CONSTRAINT signing_keys_pkey PRIMARY KEY (id),
+    CONSTRAINT signing_keys_activates_key UNIQUE (activates_at),
+    CONSTRAINT signing_keys_retires_check CHECK (retires_at > activates_at),
+    CONSTRAINT signing_keys_wrapped_check CHECK (wrapped IS NOT NULL OR retires_at IS NOT NULL)
+);

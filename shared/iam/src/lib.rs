@@ -21,6 +21,7 @@ pub mod relinking;
 pub mod roles;
 mod scope;
 pub mod sessions;
+pub mod signing_keys;
 pub mod tokens;
 
 pub use bundle::Iam;

@@ -7,6 +7,7 @@ mod members;
 mod registration;
 mod rotation;
 mod sign_in;
+mod signing_keys;
 
 use std::path::Path;
 
@@ -167,10 +168,14 @@ impl Desk {
 fn assemble(settings: &[(String, String)], clock: &Clock) -> (Db, Iam) {
     let source = ConfigSource::from_env(settings.to_vec());
     let config = Config::load_for(source, &[]).unwrap_or_else(|mistakes| panic!("{mistakes}"));
-    let keys = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/iam/testdata/keys");
     let db = Db::new(&config.database).unwrap();
-    let iam = Iam::new(db.clone(), Keys::load(&keys).unwrap(), config.auth, clock.clone()).unwrap();
+    let iam = Iam::new(db.clone(), key_files(), config.auth, clock.clone()).unwrap();
     (db, iam)
+}
+
+/// The two keys of the test data.
+fn key_files() -> Keys {
+    Keys::load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/iam/testdata/keys")).unwrap()
 }
 
 /// Whether the session of the pair still opens anything.

@@ -157,6 +157,8 @@ fn what_is_out_of_range_is_refused() {
         ("AUTH__SIGN_IN_FAILURES_PER_ADDRESS", "0"),
         ("AUTH__SIGN_IN_WINDOW_SECS", "0"),
         ("AUTH__MAILS_PER_ACCOUNT", "0"),
+        ("AUTH__KEY_ENCRYPTION_KEY", "short"),
+        ("AUTH__KEY_ANNOUNCE_SECS", "7776000"),
         ("JOBS__LEASE_MS", "0"),
         ("JOBS__RETRY_BASE_MS", "300001"),
         ("MAIL__DRIVER", "sendmail"),
