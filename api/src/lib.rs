@@ -15,4 +15,4 @@ pub mod state;
 
 pub use router::build;
 pub use serve::{Listeners, serve};
-pub use state::AppState;
+pub use state::{AppState, Throttles};

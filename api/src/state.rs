@@ -29,7 +29,7 @@ struct Parts {
     tenants: config::Tenants,
     db: Db,
     iam: Iam,
-    throttle: SignInThrottle,
+    throttles: Throttles,
     archives: Archives,
     clock: Clock,
     metrics: Metrics,
@@ -59,6 +59,14 @@ impl RequestLimits {
     }
 }
 
+/// What may be tried only so often.
+pub struct Throttles {
+    /// Wrong passwords.
+    pub sign_in: SignInThrottle,
+    /// Mails that somebody asks for.
+    pub mails: SignInThrottle,
+}
+
 impl FromRef<AppState> for RequestLimits {
     fn from_ref(state: &AppState) -> Self {
         Self::of(state.server())
@@ -73,7 +81,7 @@ impl AppState {
         tenants: config::Tenants,
         db: Db,
         iam: Iam,
-        throttle: SignInThrottle,
+        throttles: Throttles,
         archives: Archives,
         clock: Clock,
     ) -> Self {
@@ -82,7 +90,7 @@ impl AppState {
             tenants,
             db,
             iam,
-            throttle,
+            throttles,
             archives,
             clock,
             metrics: metrics::install(),
@@ -116,8 +124,8 @@ impl AppState {
 
     /// How often signing in may fail.
     #[must_use]
-    pub fn throttle(&self) -> &SignInThrottle {
-        &self.0.throttle
+    pub fn throttles(&self) -> &Throttles {
+        &self.0.throttles
     }
 
     /// Where archives of tenants lie.

@@ -1,6 +1,7 @@
 //! The one list: which job is run by what.
 
 use bulkhead_compute::{reconcile::Reconciler, vms::ReconcileVm};
+use bulkhead_iam::members::jobs::CopyNames;
 use bulkhead_jobs::Registry;
 use bulkhead_kernel::config::Config;
 use bulkhead_mail::{Mailer, jobs::SendMail};
@@ -15,7 +16,7 @@ use bulkhead_tenants::{
 
 use crate::{
     ServeError,
-    handlers::{archives as archive_jobs, mail, migrations, tenants, vms},
+    handlers::{archives as archive_jobs, mail, members, migrations, tenants, vms},
     reconcilers,
 };
 
@@ -55,6 +56,7 @@ pub fn registry(parts: Parts) -> Registry {
     let exports = archives.clone();
     Registry::new()
         .handle::<SendMail, _, _>(move |run, job| mail::send(run, job, mailer.clone()))
+        .handle::<CopyNames, _, _>(members::copy_names)
         .handle::<RunMigrations, _, _>(move |run, job| migrations::run(run, job, lineage.clone()))
         .handle::<ExportTenant, _, _>(move |run, job| archive_jobs::write(run, job, exports.clone()))
         .handle::<ImportTenant, _, _>(move |run, job| archive_jobs::load(run, job, archives.clone()))

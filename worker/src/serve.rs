@@ -72,9 +72,12 @@ pub async fn serve(config: &Config, metrics: Metrics, shutdown: CancellationToke
     let sweeping = supervise("archives", &shutdown, || {
         sweep::run(db.clone(), archives.clone(), Clock::system(), shutdown.clone())
     });
+    let keeping_keys = supervise("signing keys", &shutdown, || {
+        reconcilers::signing_keys::run(db.clone(), config.auth.clone(), shutdown.clone())
+    });
     let until_the_end_of_grace = async {
         tokio::select! {
-            _ = async { tokio::join!(reconciling, keeping, sweeping) } => {}
+            _ = async { tokio::join!(reconciling, keeping, sweeping, keeping_keys) } => {}
             () = async { shutdown.cancelled().await; sleep(config.worker.shutdown_grace + LET_GO).await } => {}
         }
     };

@@ -2,7 +2,9 @@
 
 use std::{error::Error, io, net::SocketAddr};
 
-use bulkhead_iam::{identities::IdentityError, passwords::PasswordError, tokens::KeyError};
+use bulkhead_iam::{
+    identities::IdentityError, passwords::PasswordError, signing_keys::SigningKeyError, tokens::KeyError,
+};
 use bulkhead_kernel::{config::Mistakes, telemetry::TelemetryError};
 use bulkhead_tenancy::{DbError, LineageError, doctor::DoctorError, fleet::FleetError};
 use bulkhead_tenants::TenantError;
@@ -26,6 +28,9 @@ pub enum CliError {
     /// The keys cannot be read or made.
     #[error("the signing keys cannot be used")]
     Keys(#[from] KeyError),
+    /// The keys of the database cannot be used or renewed.
+    #[error("the signing keys cannot be used")]
+    SigningKeys(#[from] SigningKeyError),
     /// Passwords cannot be hashed as the settings say.
     #[error("passwords cannot be hashed")]
     Password(#[from] PasswordError),

@@ -11,13 +11,18 @@ mod server;
 use std::{
     io::{self, Write as _},
     path::PathBuf,
+    time::Duration,
 };
 
-use bulkhead_iam::tokens::Keys;
+use bulkhead_iam::{
+    signing_keys::service::{self, Keeper},
+    tokens::Keys,
+};
 use bulkhead_kernel::{
     clock::Clock,
     config::{Config, ConfigSource, Section},
 };
+use bulkhead_tenancy::Db;
 use clap::{Args, Parser, Subcommand};
 
 pub use error::CliError;
@@ -43,11 +48,17 @@ enum Command {
         #[command(subcommand)]
         what: Option<migrate::Migrate>,
     },
-    /// Make a new RSA key that signs access tokens from the next start on; older keys still verify
+    /// Make the RSA key file of a new installation: its first key that signs access tokens
     GenerateKeys {
         /// The folder to put it in; that of the settings otherwise
         #[arg(long)]
         dir: Option<PathBuf>,
+    },
+    /// Announce a new key that signs access tokens after a while; the worker does so by itself when a key gets old
+    RotateKeys {
+        /// Seconds until it signs; whoever checks tokens may keep a list of the keys for five minutes
+        #[arg(long, default_value_t = 600)]
+        after_secs: u32,
     },
     /// Make a platform operator; somebody known becomes one and keeps the password
     CreateOperator(Credentials),
@@ -96,6 +107,7 @@ impl Command {
             Self::CheckConfig => check_config(),
             Self::Migrate { what } => Box::pin(what.unwrap_or(migrate::Migrate::Control).run()).await,
             Self::GenerateKeys { dir } => generate_keys(dir),
+            Self::RotateKeys { after_secs } => rotate_keys(after_secs).await,
             Self::CreateOperator(credentials) => operators::create(credentials).await,
             Self::Seed { operator, tenant } => seed::run(operator, &tenant).await,
             Self::Doctor(examination) => doctor::run(examination).await,
@@ -126,6 +138,15 @@ fn generate_keys(dir: Option<PathBuf>) -> Result<(), CliError> {
     };
     let id = Keys::generate(&dir, &Clock::system())?;
     say(&format!("Made the key {id} in {}.", dir.display()));
+    Ok(())
+}
+
+async fn rotate_keys(after_secs: u32) -> Result<(), CliError> {
+    let config = config(operators::NEEDED)?;
+    let db = Db::new(&config.database)?;
+    let keeper = Keeper::new(db, config.auth, Clock::system())?;
+    let id = service::rotate(&keeper, Duration::from_secs(after_secs.into())).await?;
+    say(&format!("Announced the key {id}; it signs in {after_secs} s."));
     Ok(())
 }
 

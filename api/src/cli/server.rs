@@ -1,8 +1,12 @@
 //! Serving: everything is put together here, once.
 
-use std::io;
+use std::{io, time::Duration};
 
-use bulkhead_iam::{Iam, tokens::Keys};
+use bulkhead_iam::{
+    Iam,
+    signing_keys::{SigningKeyError, service as signing_keys},
+    tokens::Keys,
+};
 use bulkhead_kernel::{
     clock::Clock,
     config::Section,
@@ -15,7 +19,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::CliError;
-use crate::{AppState, Listeners};
+use crate::{AppState, Listeners, Throttles};
 
 const NEEDED: &[Section] = &[
     Section::Server,
@@ -27,6 +31,9 @@ const NEEDED: &[Section] = &[
     Section::Telemetry,
 ];
 
+/// Between two looks at the signing keys.
+const FOLLOW_EVERY: Duration = Duration::from_secs(1);
+
 /// Serves until somebody says stop and the requests in flight are answered.
 pub(super) async fn serve() -> Result<(), CliError> {
     let config = super::config(NEEDED)?;
@@ -35,33 +42,55 @@ pub(super) async fn serve() -> Result<(), CliError> {
     let clock = Clock::system();
     let keys = Keys::load(&config.auth.keys_dir)?;
     let db = Db::new(&config.database)?;
-    let limits = config.auth.sign_in;
+    let (limits, mails) = (config.auth.sign_in, config.auth.mails);
     let redis = Redis::start(&config.redis)?;
     let iam = Iam::new(db.clone(), keys, config.auth, clock.clone())?;
+    begin_with_keys(&iam).await?;
     redis.settled().await;
-    let throttle = SignInThrottle::new(redis, limits, &iam.tokens.derive_secret("sign-in throttle"));
+    let secret = iam.tokens.derive_secret("sign-in throttle");
+    let throttles = Throttles {
+        sign_in: SignInThrottle::new(redis.clone(), limits, &secret),
+        mails: SignInThrottle::new(redis, mails, &secret).counting("mails"),
+    };
     let (public, internal) = (config.server.listen, config.server.internal_listen);
     let refused = |error| CliError::Listen(public, internal, error);
     let listeners = Listeners::bind(public, internal).await.map_err(refused)?;
     let (public, internal) = listeners.addresses().map_err(refused)?;
     let shutdown = on_signal().map_err(CliError::Signals)?;
     tracing::info!(%public, %internal, "listening");
-    crate::serve(
-        AppState::new(
-            config.server,
-            config.tenants,
-            db,
-            iam,
-            throttle,
-            Archives::new(&config.archives),
-            clock,
-        ),
-        listeners,
-        shutdown,
-    )
-    .await;
+    let state = AppState::new(
+        config.server,
+        config.tenants,
+        db,
+        iam,
+        throttles,
+        Archives::new(&config.archives),
+        clock,
+    );
+    let following = tokio::spawn(follow_keys(state.clone()));
+    crate::serve(state, listeners, shutdown).await;
+    following.abort();
     tracing::info!("stopped");
     Ok(())
+}
+
+/// A database that does not answer yet keeps nobody from starting: until it does, the key files do.
+async fn begin_with_keys(iam: &Iam) -> Result<(), CliError> {
+    match signing_keys::follow(iam).await {
+        Err(SigningKeyError::Database(error)) => tracing::warn!(%error, "begins with the keys of the files"),
+        followed => followed?,
+    }
+    Ok(())
+}
+
+/// A key that was announced is known here long before it signs.
+async fn follow_keys(state: AppState) {
+    loop {
+        tokio::time::sleep(FOLLOW_EVERY).await;
+        if let Err(error) = signing_keys::follow(state.iam()).await {
+            tracing::warn!(%error, "the signing keys stay as they were");
+        }
+    }
 }
 
 /// Cancelled by the first SIGTERM or SIGINT; a second one ends the process at once.

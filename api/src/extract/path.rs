@@ -9,7 +9,7 @@ use axum::{
 use bulkhead_iam::permissions::Permission;
 use bulkhead_kernel::{
     fault::Code,
-    ids::{ExportId, IdentityId, ImportId, MigrationRunId, ReceiptId, RoleId, TenantId, VmId},
+    ids::{ExportId, IdentityId, ImportId, MigrationRunId, ReceiptId, RoleId, SessionId, TenantId, VmId},
 };
 
 use crate::problem::Problem;
@@ -29,6 +29,10 @@ impl Thing for TenantId {
 }
 
 impl Thing for ReceiptId {
+    const MISSING: Code = Code::NotFound;
+}
+
+impl Thing for SessionId {
     const MISSING: Code = Code::NotFound;
 }
 

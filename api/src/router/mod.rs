@@ -9,8 +9,8 @@ use crate::{
     middleware::{Observer, cors, guard, observe},
     openapi,
     routes::{
-        archives, auth, docs, doctor, lifecycle, migrations, onboarding, permissions, platform, roles, service,
-        tenant_users, tenants, users, vm_templates, vms, whoami,
+        archives, auth, credentials, docs, doctor, lifecycle, migrations, onboarding, permissions, platform, roles,
+        service, sessions, tenant_users, tenants, users, vm_templates, vms, whoami,
     },
     state::{AppState, RequestLimits},
 };
@@ -75,13 +75,20 @@ fn for_anyone() -> OpenApiRouter<AppState> {
         .routes(routes!(auth::token))
         .routes(routes!(auth::login))
         .routes(routes!(auth::refresh))
+        .routes(routes!(credentials::verify_email))
+        .routes(routes!(credentials::resend_verification))
+        .routes(routes!(credentials::forgot))
+        .routes(routes!(credentials::reset))
 }
 
 /// People, in whatever tenant.
 fn for_the_signed_in() -> OpenApiRouter<AppState> {
     OpenApiRouter::default()
         .routes(routes!(auth::logout))
-        .routes(routes!(users::me))
+        .routes(routes!(credentials::change))
+        .routes(routes!(sessions::list))
+        .routes(routes!(sessions::end))
+        .routes(routes!(users::me, users::update_me))
 }
 
 /// People, about the tenants they belong to, and operators about anybody's; below `/tenants` and `/orgs`.

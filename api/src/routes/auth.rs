@@ -240,7 +240,7 @@ async fn sign_in(
     password: Secret,
     tenant: Option<TenantSelector>,
 ) -> Result<Json<TokenBody>, Problem> {
-    let allowed = state.throttle().check(&email, client.0).await?;
+    let allowed = state.throttles().sign_in.check(&email, client.0).await?;
     let device = headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok());
     let attempt = SignIn {
         email,
@@ -249,7 +249,7 @@ async fn sign_in(
         tenant,
     };
     let signed_in = sessions::service::sign_in(state.iam(), attempt).await;
-    state.throttle().record(allowed, outcome(&signed_in)).await;
+    state.throttles().sign_in.record(allowed, outcome(&signed_in)).await;
     Ok(Json(signed_in?.into()))
 }
 

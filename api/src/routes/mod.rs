@@ -2,6 +2,7 @@
 
 pub mod archives;
 pub mod auth;
+pub mod credentials;
 pub mod docs;
 pub mod doctor;
 pub mod lifecycle;
@@ -13,6 +14,7 @@ pub mod platform;
 mod range;
 pub mod roles;
 pub mod service;
+pub mod sessions;
 pub mod tenant_users;
 pub mod tenants;
 pub mod users;

@@ -2,7 +2,7 @@
 
 use axum::{
     extract::State,
-    http::{StatusCode, header},
+    http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use bulkhead_iam::tokens::PublicKey;
@@ -191,11 +191,29 @@ pub async fn db_ping(State(state): State<AppState>) -> Result<Json<Ping>, Proble
 }
 
 /// The public keys that check access tokens (RFC 7517)
+///
+/// A key is here for days before it signs, so an answer may be kept for the five minutes that it says.
 #[utoipa::path(get, path = "/.well-known/jwks.json", operation_id = "list_keys", tag = "service",
-    responses((status = 200, body = KeySet)), extensions(("x-permission" = json!(PUBLIC))))]
-pub async fn jwks(State(state): State<AppState>) -> Response {
-    let keys = state.iam().tokens.jwks().iter().map(Key::from).collect();
-    ([(header::CACHE_CONTROL, "public, max-age=300")], Json(KeySet { keys })).into_response()
+    responses((status = 200, body = KeySet, headers(("ETag"), ("Cache-Control"))), (status = 304)),
+    extensions(("x-permission" = json!(PUBLIC))))]
+pub async fn jwks(State(state): State<AppState>, headers: HeaderMap) -> Response {
+    let keys = state.iam().tokens.jwks();
+    // Their ids are thumbprints of the keys: the same ids, the same document.
+    let ids: Vec<_> = keys.iter().map(|key| key.id.as_str()).collect();
+    let tag = format!("\"{}\"", ids.join("."));
+    let known = headers.get_all(header::IF_NONE_MATCH).iter();
+    let is_known = known
+        .filter_map(|value| value.to_str().ok())
+        .any(|value| value == "*" || value.contains(&tag));
+    let caching = [
+        (header::CACHE_CONTROL, "public, max-age=300".to_owned()),
+        (header::ETAG, tag),
+    ];
+    if is_known {
+        return (StatusCode::NOT_MODIFIED, caching).into_response();
+    }
+    let keys = keys.iter().map(Key::from).collect();
+    (caching, Json(KeySet { keys })).into_response()
 }
 
 /// The metrics of this process, for Prometheus; on the internal listener only.

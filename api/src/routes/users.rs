@@ -7,7 +7,7 @@ use axum::{
 };
 use bulkhead_iam::{
     Scope,
-    identities::{self, Identity},
+    identities::{self, Identity, Rename},
     members::{self, Member, MemberChanges, MemberError, NewMember},
     permissions::Permission,
 };
@@ -64,6 +64,17 @@ impl From<Member> for UserBody {
     }
 }
 
+/// What the caller wants to be called.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"first_name": "Ada", "last_name": "King"}))]
+pub struct UpdateMe {
+    /// 1 to 100 characters.
+    first_name: Option<String>,
+    /// 1 to 100 characters.
+    last_name: Option<String>,
+}
+
 /// Which members.
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -106,6 +117,23 @@ pub struct UpdateUser {
     responses((status = 200, body = UserBody)), extensions(("x-permission" = json!(SIGNED_IN))))]
 pub async fn me(State(state): State<AppState>, signed_in: SignedIn) -> Result<Json<UserBody>, Problem> {
     let identity = identities::service::me(state.iam(), signed_in.principal.identity).await?;
+    let roles = roles(&state, &signed_in).await?;
+    Ok(Json(UserBody::of(identity, roles)))
+}
+
+/// Change the caller's names
+///
+/// What is absent stays. The tenants the caller belongs to follow shortly.
+#[utoipa::path(patch, path = "/users/me", operation_id = "update_me", tag = "users",
+    responses((status = 200, body = UserBody)), extensions(("x-permission" = json!(SIGNED_IN))))]
+pub async fn update_me(
+    State(state): State<AppState>,
+    signed_in: SignedIn,
+    Json(update): Json<UpdateMe>,
+) -> Result<Json<UserBody>, Problem> {
+    let names = Rename::parse(update.first_name.as_deref(), update.last_name.as_deref()).map_err(Problem::invalid)?;
+    let caller = signed_in.principal.identity;
+    let identity = identities::service::rename(&signed_in.origin, state.iam(), caller, &names).await?;
     let roles = roles(&state, &signed_in).await?;
     Ok(Json(UserBody::of(identity, roles)))
 }

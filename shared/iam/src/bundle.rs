@@ -6,6 +6,7 @@ use bulkhead_tenancy::Db;
 use crate::{
     members::AuthorityCache,
     passwords::{PasswordError, Passwords},
+    signing_keys::Vault,
     tokens::{Keys, Tokens},
 };
 
@@ -22,6 +23,7 @@ pub struct Iam {
     /// The time.
     pub clock: Clock,
     pub(crate) authorities: AuthorityCache,
+    pub(crate) vault: Vault,
 }
 
 impl Iam {
@@ -29,6 +31,7 @@ impl Iam {
     pub fn new(db: Db, keys: Keys, settings: config::Auth, clock: Clock) -> Result<Self, PasswordError> {
         Ok(Self {
             db,
+            vault: Vault::new(&settings, &keys),
             tokens: Tokens::new(keys, &settings, clock.clone()),
             passwords: Passwords::new(&settings)?,
             settings,

@@ -10,6 +10,9 @@ pub(crate) fn settings() -> Auth {
         issuer: "https://id.example.com".into(),
         audience: "bulkhead".into(),
         keys_dir: "keys".into(),
+        key_encryption_key: None,
+        key_life: Duration::from_hours(90 * 24),
+        key_announce: Duration::from_hours(14 * 24),
         access_token: Duration::from_mins(10),
         refresh_idle: Duration::from_hours(14 * 24),
         refresh_absolute: Duration::from_hours(90 * 24),
@@ -19,6 +22,11 @@ pub(crate) fn settings() -> Auth {
         argon2_passes: 1,
         password_concurrency: 2,
         sign_in: SignInLimits {
+            failures_per_account: 10,
+            failures_per_address: 50,
+            window: Duration::from_mins(15),
+        },
+        mails: SignInLimits {
             failures_per_account: 10,
             failures_per_address: 50,
             window: Duration::from_mins(15),

@@ -9,6 +9,7 @@
 //! Absent here: HTTP, cookies, and any way to a tenant's data but the transactions of tenancy.
 
 mod bundle;
+pub mod credentials;
 #[cfg(test)]
 mod fixtures;
 pub mod grants;
@@ -21,6 +22,7 @@ pub mod relinking;
 pub mod roles;
 mod scope;
 pub mod sessions;
+pub mod signing_keys;
 pub mod tokens;
 
 pub use bundle::Iam;

@@ -25,9 +25,7 @@ impl Job for SendMail {
         let name = self.template.name();
         Some(match &self.template {
             Template::Welcome { slug, .. } => format!("{}:{name}:{slug}", self.to),
-            Template::MemberAdded | Template::AccountCreated | Template::RegistrationAttempted => {
-                format!("{}:{name}", self.to)
-            }
+            _ => format!("{}:{name}", self.to),
         })
     }
 }
@@ -49,6 +47,9 @@ mod tests {
             (Template::MemberAdded, r#""member_added""#),
             (Template::AccountCreated, r#""account_created""#),
             (Template::RegistrationAttempted, r#""registration_attempted""#),
+            (Template::PasswordReset, r#""password_reset""#),
+            (Template::PasswordChanged, r#""password_changed""#),
+            (Template::Nothing, r#""nothing""#),
         ] {
             let job = SendMail { to, template };
             let text = format!(r#"{{"to":"{to}","template":{payload}}}"#);

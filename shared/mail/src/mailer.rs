@@ -1,14 +1,22 @@
 //! What carries mail: a relay, or the log.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use bulkhead_kernel::config::{Mail, MailDriver};
+use bulkhead_kernel::config::{Mail, MailDriver, MailLinks};
 
-use crate::{MailError, letter::Letter, smtp::Smtp};
+use crate::{
+    MailError,
+    letter::Letter,
+    links::{Purpose, Token},
+    smtp::Smtp,
+};
 
 /// Carries mail as the settings say. Cheap to clone; a connection lives for one mail.
 #[derive(Clone)]
-pub struct Mailer(Carrier);
+pub struct Mailer {
+    carrier: Carrier,
+    links: MailLinks,
+}
 
 #[derive(Clone)]
 enum Carrier {
@@ -19,15 +27,32 @@ enum Carrier {
 impl Mailer {
     /// A mailer by the settings; connects to nothing yet.
     pub fn new(settings: &Mail) -> Result<Self, MailError> {
-        Ok(Self(match &settings.driver {
+        let carrier = match &settings.driver {
             MailDriver::Log => Carrier::Log,
             MailDriver::Smtp(server) => Carrier::Smtp(Arc::new(Smtp::new(server, settings)?)),
-        }))
+        };
+        Ok(Self {
+            carrier,
+            links: settings.links.clone(),
+        })
+    }
+
+    /// How long a link of this purpose works.
+    pub(crate) const fn lifetime(&self, purpose: Purpose) -> Duration {
+        match purpose {
+            Purpose::VerifyEmail => self.links.verify,
+            Purpose::ResetPassword => self.links.reset,
+        }
+    }
+
+    /// The whole link. The secret stands behind a #, so that no server along the way gets it into its log.
+    pub(crate) fn link(&self, purpose: Purpose, token: &Token) -> String {
+        format!("{}/{}#token={}", self.links.base, purpose.page(), token.to_text())
     }
 
     /// `Ok` means that the relay has taken it over; the log takes everything.
     pub(crate) async fn send(&self, letter: &Letter) -> Result<(), MailError> {
-        match &self.0 {
+        match &self.carrier {
             Carrier::Smtp(smtp) => smtp.send(letter).await,
             Carrier::Log => {
                 tracing::info!(mail.template = letter.template, identity.id = %letter.identity, "mail kept: the driver is log");

@@ -1,8 +1,10 @@
-//! What mails say: one text file each, its subject on the first line.
+//! What mails say: one text file each, its subject on the first line. The HTML part is made from the same file.
 
 use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
+
+use crate::{html, links::Purpose};
 
 /// A mail we send, with the values it names.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,6 +23,12 @@ pub enum Template {
     AccountCreated,
     /// To the owner of an account, when somebody registered with its address once more.
     RegistrationAttempted,
+    /// To the owner of an account, when somebody forgot its password.
+    PasswordReset,
+    /// To the owner of an account with a new password.
+    PasswordChanged,
+    /// To nobody. An address without an account costs this job, so that the work does not tell it from others.
+    Nothing,
 }
 
 /// A rendered template.
@@ -30,6 +38,8 @@ pub(crate) struct Text {
     pub(crate) subject: String,
     /// Lines that end in a line feed.
     pub(crate) body: String,
+    /// The same as a page.
+    pub(crate) html: String,
 }
 
 /// The most characters of a value that are shown.
@@ -44,25 +54,63 @@ impl Template {
             Self::MemberAdded => "member_added",
             Self::AccountCreated => "account_created",
             Self::RegistrationAttempted => "registration_attempted",
+            Self::PasswordReset => "password_reset",
+            Self::PasswordChanged => "password_changed",
+            Self::Nothing => "nothing",
         }
     }
 
-    pub(crate) fn render(&self, first_name: &str) -> Text {
+    /// What the link in it is good for, where it has one.
+    pub(crate) const fn purpose(&self) -> Option<Purpose> {
+        match self {
+            Self::AccountCreated => Some(Purpose::VerifyEmail),
+            Self::PasswordReset => Some(Purpose::ResetPassword),
+            Self::Welcome { .. }
+            | Self::MemberAdded
+            | Self::RegistrationAttempted
+            | Self::PasswordChanged
+            | Self::Nothing => None,
+        }
+    }
+
+    /// `link` stands where the template has a paragraph that is nothing but `{link}`.
+    pub(crate) fn render(&self, first_name: &str, link: &str) -> Text {
         let source = match self {
             Self::Welcome { .. } => include_str!("../templates/welcome.txt"),
             Self::MemberAdded => include_str!("../templates/member_added.txt"),
             Self::AccountCreated => include_str!("../templates/account_created.txt"),
             Self::RegistrationAttempted => include_str!("../templates/registration_attempted.txt"),
+            Self::PasswordReset => include_str!("../templates/password_reset.txt"),
+            Self::PasswordChanged => include_str!("../templates/password_changed.txt"),
+            Self::Nothing => "",
         };
         let values = match self {
             Self::Welcome { tenant, slug } => vec![("first_name", first_name), ("tenant", tenant), ("slug", slug)],
-            Self::MemberAdded | Self::AccountCreated | Self::RegistrationAttempted => Vec::new(),
+            _ => Vec::new(),
         };
-        let (head, body) = source.split_once("\n\n").unwrap_or(("", source));
-        Text {
-            subject: fill(head.trim_start_matches("Subject: "), &values),
-            body: fill(body, &values),
+        fill_all(source, &values, link)
+    }
+}
+
+/// The whole mail. Paragraphs are found before values are put in, so that no value becomes one, nor a link.
+fn fill_all(source: &str, values: &[(&str, &str)], link: &str) -> Text {
+    let (head, body) = source.split_once("\n\n").unwrap_or(("", source));
+    let subject = fill(head.trim_start_matches("Subject: "), values);
+    let (mut text, mut content) = (Vec::new(), String::new());
+    for paragraph in body.trim_end().split("\n\n") {
+        if paragraph == "{link}" {
+            content.push_str(&html::link(link));
+            text.push(link.to_owned());
+        } else {
+            let filled = fill(paragraph, values);
+            content.push_str(&html::paragraph(&filled));
+            text.push(filled);
         }
+    }
+    Text {
+        html: html::page(&subject, &content),
+        body: text.join("\n\n") + "\n",
+        subject,
     }
 }
 
@@ -119,8 +167,10 @@ mod tests {
             Template::MemberAdded,
             Template::AccountCreated,
             Template::RegistrationAttempted,
+            Template::PasswordReset,
+            Template::PasswordChanged,
         ] {
-            let Text { subject, body } = template.render("Ada");
+            let Text { subject, body, html } = template.render("Ada", "https://app.example.com/x");
             assert!(
                 !subject.is_empty() && subject.len() <= 70 && !subject.contains('\n'),
                 "{subject}"
@@ -131,23 +181,38 @@ mod tests {
                 "a place was not filled: {subject}\n{body}"
             );
             assert!(body.lines().all(|line| line.len() <= 76), "{body}");
+            assert_eq!(html.contains("<a "), template.purpose().is_some(), "{html}");
+            assert!(html.contains(&format!("<title>{subject}</title>")), "{html}");
+            assert_eq!(html.matches("<p>").count(), body.split("\n\n").count(), "{html}");
         }
     }
 
     #[test]
     fn welcome_names_the_tenant_and_its_founder() {
-        let text = welcome("Acme & Söhne").render("Ada");
+        let text = welcome("Acme & Söhne").render("Ada", "");
         assert_eq!(text.subject, "Acme & Söhne is ready");
+        assert!(text.html.contains("Acme &#38; Söhne is ready"), "{}", text.html);
         assert!(text.body.starts_with("Hello Ada,\n"), "{}", text.body);
         assert!(text.body.contains("short name is acme:"), "{}", text.body);
     }
 
     #[test]
     fn a_value_stays_one_line_of_text() {
-        let text = welcome("Acme\r\nBcc: eve@example.com\u{2028}\u{202e}x\0").render("{slug}\n\nSend money");
+        let text = welcome("Acme\r\nBcc: eve@example.com\u{2028}\u{202e}x\0").render("{slug}\n\nSend money", "");
         assert_eq!(text.subject, "Acme  Bcc: eve@example.com x is ready");
         assert!(text.body.starts_with("Hello {slug}  Send money,\n"), "{}", text.body);
-        assert!(welcome(&"é".repeat(1000)).render("").subject.chars().count() < 120);
+        assert!(welcome(&"é".repeat(1000)).render("", "").subject.chars().count() < 120);
+    }
+
+    #[test]
+    fn a_link_is_one_only_where_the_template_has_it() {
+        let text = fill_all(
+            "Subject: s\n\n{name}\n\n{link}\n",
+            &[("name", "{link}")],
+            "https://ours.example/#t",
+        );
+        assert_eq!(text.body, "{link}\n\nhttps://ours.example/#t\n");
+        assert_eq!(text.html.matches("<a ").count(), 1, "{}", text.html);
     }
 
     #[test]
@@ -156,8 +221,9 @@ mod tests {
             Template::MemberAdded,
             Template::AccountCreated,
             Template::RegistrationAttempted,
+            Template::PasswordReset,
         ] {
-            assert_eq!(template.render("http://evil.example"), template.render(""));
+            assert_eq!(template.render("http://evil.example", ""), template.render("", ""));
         }
     }
 }

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use bulkhead_kernel::ids::{ExportId, IdentityId, ImportId, MigrationRunId, ReceiptId, RoleId, TenantId, VmId};
+use bulkhead_kernel::ids::{
+    ExportId, IdentityId, ImportId, MigrationRunId, ReceiptId, RoleId, SessionId, TenantId, VmId,
+};
 use http::Method;
 use serde_json::{Value, json};
 
@@ -75,6 +77,17 @@ async fn role(founder: &Founder) -> String {
     role["id"].as_str().unwrap().to_owned()
 }
 
+/// A second sign-in of this person, so that ending it leaves the first.
+async fn other_session(founder: &Founder) -> String {
+    let sessions = founder.client.get("/api/v1/auth/sessions").await.expect(200);
+    let other = sessions["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|one| one["is_current"] == false);
+    other.unwrap()["id"].as_str().unwrap().to_owned()
+}
+
 /// The ids of each noun that stands before an id in a path. A route with a new noun gets its line here.
 async fn ids(ada: &Founder, bob: &Founder) -> BTreeMap<&'static str, Ids> {
     let tenants = || Ids {
@@ -97,6 +110,11 @@ async fn ids(ada: &Founder, bob: &Founder) -> BTreeMap<&'static str, Ids> {
         foreign: role(bob).await,
         missing: RoleId::new().to_string(),
     };
+    let sessions = Ids {
+        own: other_session(ada).await,
+        foreign: other_session(bob).await,
+        missing: SessionId::new().to_string(),
+    };
     // What only operators have is closed to every member, whatever the id.
     let nobodys = |id: &dyn Fn() -> String| Ids {
         own: id(),
@@ -111,6 +129,7 @@ async fn ids(ada: &Founder, bob: &Founder) -> BTreeMap<&'static str, Ids> {
         ("roles", roles),
         ("imports", nobodys(&|| ImportId::new().to_string())),
         ("migrations", nobodys(&|| MigrationRunId::new().to_string())),
+        ("sessions", sessions),
         ("receipts", nobodys(&|| ReceiptId::new().to_string())),
     ])
 }

@@ -63,6 +63,11 @@ async fn the_eleventh_wrong_password_is_refused_with_and_without_redis_and_for_u
             "{}",
             metrics.text
         );
+        assert!(
+            metrics.text.contains(r#"auth_refusals_total{reason="guessing"}"#),
+            "{}",
+            metrics.text
+        );
         app.client.get("/readyz").await.expect(200);
     }
 }
@@ -134,7 +139,7 @@ async fn signing_in_goes_on_while_redis_is_paused() {
     // One line per change; that it answered at the start was said before it listened.
     let news = eventually("both changes are in the log", async || {
         let log = app.api.log().into_iter();
-        let news: Vec<_> = log.filter(|line| line.contains("bulkhead_traffic")).collect();
+        let news: Vec<_> = log.filter(|line| line.contains("bulkhead_traffic::redis")).collect();
         (news.len() >= 2 && news.len() % 2 == 0).then_some(news)
     })
     .await;
@@ -144,4 +149,34 @@ async fn signing_in_goes_on_while_redis_is_paused() {
             "{news:?}"
         );
     }
+}
+
+#[tokio::test]
+async fn a_copied_refresh_token_ends_its_session_and_is_told_to_operators() {
+    let app = App::with(Options {
+        without_worker: true,
+        ..Options::default()
+    })
+    .await;
+    let pair = app.register(ADA).await;
+    let refresh = async |pair: &Value| {
+        let body = json!({ "refresh_token": pair["refresh_token"] });
+        app.client.post("/api/v1/auth/refresh", &body).await
+    };
+    let second = refresh(&pair).await.expect(200);
+    let third = refresh(&second).await.expect(200);
+    refresh(&pair).await.expect_problem(401, "refresh_token_invalid");
+    refresh(&third).await.expect_problem(401, "refresh_token_invalid");
+    let metrics = app.internal.get("/metrics").await.text;
+    assert!(
+        metrics.contains(r#"auth_refusals_total{reason="reuse"} 1"#),
+        "{metrics}"
+    );
+    eventually("the log tells of it", async || {
+        let log = app.api.log();
+        log.iter()
+            .any(|line| line.contains("used twice") && line.contains("ses_"))
+            .then_some(())
+    })
+    .await;
 }

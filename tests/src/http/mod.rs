@@ -7,6 +7,7 @@ mod crash;
 mod foreign_ids;
 mod guessing;
 mod hang_ups;
+mod keys;
 mod lifecycle;
 mod operations;
 mod outages;

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{App, Options, eventually};
+use crate::harness::{App, Options, eventually, run};
 
 #[tokio::test]
 async fn both_processes_end_well_when_they_are_told_to() {
@@ -52,7 +52,15 @@ async fn an_unknown_account_costs_as_many_hashings_as_a_known_one() {
             .find(|line| line.starts_with("auth_password_seconds_count"));
         line.unwrap().rsplit(' ').next().unwrap().parse::<u64>().unwrap()
     };
-    for email in ["known@example.com", "unknown@example.com", "no address"] {
+    app.register("disabled@example.com").await;
+    let disable = "UPDATE control.identities SET status = 'disabled' WHERE email = 'disabled@example.com'";
+    run(&mut app.db.connect("postgres").await, disable).await;
+    for email in [
+        "known@example.com",
+        "disabled@example.com",
+        "unknown@example.com",
+        "no address",
+    ] {
         let before = n_hashings().await;
         let attempt = json!({ "email": email, "password": "wrong password" });
         app.client

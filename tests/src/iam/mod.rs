@@ -2,6 +2,8 @@
 
 mod authority;
 mod changes;
+mod credentials;
+mod devices;
 mod grants;
 mod histories;
 mod members;
@@ -9,6 +11,7 @@ mod registration;
 mod roles;
 mod rotation;
 mod sign_in;
+mod signing_keys;
 
 use std::path::Path;
 
@@ -80,6 +83,11 @@ impl Desk {
     /// Another process over the same database: nothing but its rows is remembered.
     pub(crate) fn restart(&mut self) {
         (self.db, self.iam) = assemble(&self.settings, &self.clock);
+    }
+
+    /// One more process beside this one, over the same database.
+    pub(crate) fn another(&self) -> (Db, Iam) {
+        assemble(&self.settings, &self.clock)
     }
 
     pub(crate) async fn register(&self, email: &str) -> IdentityId {
@@ -206,10 +214,14 @@ impl Desk {
 fn assemble(settings: &[(String, String)], clock: &Clock) -> (Db, Iam) {
     let source = ConfigSource::from_env(settings.to_vec());
     let config = Config::load_for(source, &[]).unwrap_or_else(|mistakes| panic!("{mistakes}"));
-    let keys = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/iam/testdata/keys");
     let db = Db::new(&config.database).unwrap();
-    let iam = Iam::new(db.clone(), Keys::load(&keys).unwrap(), config.auth, clock.clone()).unwrap();
+    let iam = Iam::new(db.clone(), key_files(), config.auth, clock.clone()).unwrap();
     (db, iam)
+}
+
+/// The two keys of the test data.
+fn key_files() -> Keys {
+    Keys::load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/iam/testdata/keys")).unwrap()
 }
 
 /// Whether the session of the pair still opens anything.

@@ -35,6 +35,7 @@ impl Silence {
             ("JOBS__RETRY_BASE_MS", "50"),
             ("MAIL__DRIVER", "smtp"),
             ("MAIL__SMTP_URL", relay.as_str()),
+            ("MAIL__LINK_BASE", "https://app.example.com"),
             ("MAIL__TIMEOUT_SECS", "300"),
         ];
         let own = own.map(|(key, value)| (format!("BULKHEAD__{key}"), value.to_owned()));

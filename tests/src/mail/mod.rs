@@ -1,5 +1,7 @@
 //! Mail: enqueued with the change it tells of, sent by the worker, received by a relay.
 
+mod links;
+
 use bulkhead_jobs::{Owner, enqueue_for};
 use bulkhead_kernel::{
     ids::{IdentityId, JobId},

@@ -2,6 +2,7 @@
 
 pub(crate) mod archives;
 pub(crate) mod mail;
+pub(crate) mod members;
 pub(crate) mod migrations;
 pub(crate) mod tenants;
 pub(crate) mod vms;

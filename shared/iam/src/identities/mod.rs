@@ -13,4 +13,4 @@ mod store;
 
 pub use error::IdentityError;
 pub(crate) use model::Credentials;
-pub use model::{Identity, Operator, PersonName, Registered, Registration};
+pub use model::{Identity, Operator, PersonName, Registered, Registration, Rename};

@@ -62,6 +62,27 @@ impl Registration {
     }
 }
 
+/// Other names for a person; what is not given stays as it is.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Rename {
+    pub(super) first_name: Option<PersonName>,
+    pub(super) last_name: Option<PersonName>,
+}
+
+impl Rename {
+    /// Checks what came over the wire and reports everything that is wrong with it.
+    pub fn parse(first_name: Option<&str>, last_name: Option<&str>) -> Result<Self, Vec<Violation>> {
+        let mut violations = Vec::new();
+        let mut name = |pointer, text: Option<&str>| text.and_then(|text| kept(&mut violations, pointer, text.parse()));
+        let (first_name, last_name) = (name("/first_name", first_name), name("/last_name", last_name));
+        if violations.is_empty() {
+            Ok(Self { first_name, last_name })
+        } else {
+            Err(violations)
+        }
+    }
+}
+
 fn parse_email(text: &str) -> Result<Email, &'static str> {
     text.parse().map_err(|_| "is not an e-mail address")
 }

@@ -13,9 +13,11 @@ use bulkhead_mail::{Template, jobs::SendMail};
 use bulkhead_tenancy::{ControlTx, Db, DbError};
 use tracing::instrument;
 
-use super::{Credentials, Identity, IdentityError, Operator, PersonName, Registered, Registration, store};
+use super::{Credentials, Identity, IdentityError, Operator, PersonName, Registered, Registration, Rename, store};
 use crate::{
     Iam, Principal,
+    members::jobs::CopyNames,
+    memberships,
     passwords::{self, Passwords},
 };
 
@@ -103,6 +105,24 @@ pub async fn create_operator(
 #[instrument(skip_all)]
 pub async fn me(iam: &Iam, identity: IdentityId) -> Result<Identity, IdentityError> {
     let mut tx = iam.db.control().await?;
+    let found = store::find(&mut tx, identity).await?;
+    tx.commit().await?;
+    found.ok_or(IdentityError::NotFound)
+}
+
+/// Gives the person other names. Their copies in the tenants follow by a job each.
+#[instrument(skip_all)]
+pub async fn rename(
+    origin: &Origin,
+    iam: &Iam,
+    identity: IdentityId,
+    names: &Rename,
+) -> Result<Identity, IdentityError> {
+    let mut tx = iam.db.control().await?;
+    store::set_names(&mut tx, identity, names, iam.clock.now()).await?;
+    for tenant in memberships::service::list_all(&mut tx, identity).await? {
+        bulkhead_jobs::enqueue_for(origin, &mut tx, Owner::Tenant(tenant), &CopyNames { identity }).await?;
+    }
     let found = store::find(&mut tx, identity).await?;
     tx.commit().await?;
     found.ok_or(IdentityError::NotFound)

@@ -8,7 +8,7 @@ use bulkhead_tenancy::{ControlTx, DbError};
 use chrono::{DateTime, Utc};
 
 use super::{
-    Credentials, Identity, PersonName,
+    Credentials, Identity, PersonName, Rename,
     model::{Claimed, Operator},
 };
 use crate::Principal;
@@ -183,4 +183,26 @@ pub(super) async fn find_principal(
         first_name: row.first_name,
         last_name: row.last_name,
     }))
+}
+
+pub(super) async fn set_names(
+    tx: &mut ControlTx,
+    id: IdentityId,
+    names: &Rename,
+    now: DateTime<Utc>,
+) -> Result<(), DbError> {
+    sqlx::query!(
+        r#"
+        UPDATE control.identities
+        SET first_name = coalesce($2, first_name), last_name = coalesce($3, last_name), updated_at = $4
+        WHERE id = $1
+        "#,
+        id.uuid(),
+        names.first_name.as_ref().map(PersonName::as_str),
+        names.last_name.as_ref().map(PersonName::as_str),
+        now,
+    )
+    .execute(tx.conn())
+    .await?;
+    Ok(())
 }

@@ -8,7 +8,9 @@
 
 mod cache;
 mod error;
+pub mod jobs;
 mod model;
+pub mod names;
 pub mod service;
 mod store;
 

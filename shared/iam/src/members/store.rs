@@ -242,3 +242,51 @@ pub(super) async fn insert_grant(tx: &mut OwnerTx, identity: IdentityId, role: S
     .await?;
     Ok(())
 }
+
+/// What a member is called here, and what the person is called by now: given name, family name.
+pub(super) struct Names {
+    pub(super) before: [String; 2],
+    pub(super) after: [String; 2],
+}
+
+/// Kept as they are until the transaction ends.
+pub(super) async fn lock_names(tx: &mut TenantTx, identity: IdentityId) -> Result<Option<Names>, DbError> {
+    let row = sqlx::query!(
+        r#"
+        SELECT m.first_name, m.last_name, n.first_name AS "new_first_name!", n.last_name AS "new_last_name!"
+        FROM members AS m
+                 CROSS JOIN control.member_names(m.identity_id) AS n
+        WHERE m.identity_id = $1
+            FOR UPDATE OF m
+        "#,
+        identity.uuid(),
+    )
+    .fetch_optional(tx.conn())
+    .await?;
+    Ok(row.map(|row| Names {
+        before: [row.first_name, row.last_name],
+        after: [row.new_first_name, row.new_last_name],
+    }))
+}
+
+pub(super) async fn set_names(
+    tx: &mut TenantTx,
+    identity: IdentityId,
+    [first_name, last_name]: &[String; 2],
+    now: DateTime<Utc>,
+) -> Result<(), DbError> {
+    sqlx::query!(
+        r#"
+        UPDATE members
+        SET first_name = $2, last_name = $3, updated_at = $4
+        WHERE identity_id = $1
+        "#,
+        identity.uuid(),
+        first_name,
+        last_name,
+        now,
+    )
+    .execute(tx.conn())
+    .await?;
+    Ok(())
+}

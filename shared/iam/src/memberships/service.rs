@@ -30,3 +30,8 @@ pub(crate) async fn find_only(tx: &mut ControlTx, identity: IdentityId) -> Resul
         _ => Ok(None),
     }
 }
+
+/// All tenants that the person belongs to, open or not.
+pub(crate) async fn list_all(tx: &mut ControlTx, identity: IdentityId) -> Result<Vec<TenantId>, DbError> {
+    store::list_all(tx, identity).await
+}

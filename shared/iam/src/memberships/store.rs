@@ -72,3 +72,18 @@ pub(super) async fn list_open(tx: &mut ControlTx, identity: IdentityId, limit: i
     .await?;
     Ok(ids.into_iter().map(TenantId::from).collect())
 }
+
+/// All tenants that the person belongs to, whatever state they are in.
+pub(super) async fn list_all(tx: &mut ControlTx, identity: IdentityId) -> Result<Vec<TenantId>, DbError> {
+    let ids = sqlx::query_scalar!(
+        r#"
+        SELECT tenant_id
+        FROM control.memberships
+        WHERE identity_id = $1
+        "#,
+        identity.uuid(),
+    )
+    .fetch_all(tx.conn())
+    .await?;
+    Ok(ids.into_iter().map(TenantId::from).collect())
+}

@@ -26,6 +26,9 @@ pub enum SessionError {
     /// The session was ended, or the account switched off.
     #[error("the session has ended")]
     Ended,
+    /// The caller has no such session.
+    #[error("no such session")]
+    NotFound,
     /// The password could not be checked.
     #[error("the password could not be checked")]
     Password(#[from] PasswordError),
@@ -46,6 +49,7 @@ impl Fault for SessionError {
             Self::TenantNotActive => Code::TenantNotActive,
             Self::RefreshTokenInvalid => Code::RefreshTokenInvalid,
             Self::Ended => Code::SessionEnded,
+            Self::NotFound => Code::NotFound,
             Self::Password(source) => source.code(),
             Self::Token(source) => source.code(),
             Self::Database(source) => source.code(),

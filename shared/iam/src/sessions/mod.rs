@@ -9,6 +9,7 @@
 //!
 //! Absent here: access tokens themselves (tokens), rights in a tenant (members), pruning of ended sessions.
 
+pub mod devices;
 mod error;
 mod model;
 mod refresh;
@@ -16,4 +17,4 @@ pub mod service;
 mod store;
 
 pub use error::SessionError;
-pub use model::{SignIn, TokenPair};
+pub use model::{Device, SignIn, TokenPair};

@@ -37,6 +37,23 @@ pub struct TokenPair {
     pub tenant: Option<TenantId>,
 }
 
+/// One sign-in on one device, as its owner sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Device {
+    /// The session.
+    pub session: SessionId,
+    /// What the device calls itself.
+    pub name: String,
+    /// When it began.
+    pub signed_in_at: DateTime<Utc>,
+    /// When the last pair was given.
+    pub last_used_at: DateTime<Utc>,
+    /// When it ends in any case.
+    pub expires_at: DateTime<Utc>,
+    /// Whether the one who asks does so from it.
+    pub is_current: bool,
+}
+
 /// One sign-in on one device.
 #[derive(Debug, Clone)]
 pub(super) struct Session {

@@ -4,8 +4,9 @@ use bulkhead_kernel::{
     email::Email,
     ids::{IdentityId, RefreshTokenId, SessionId, TenantId},
     secret::Secret,
+    telemetry::metrics,
 };
-use bulkhead_tenancy::{ControlTx, TenantSelector};
+use bulkhead_tenancy::{ControlTx, DbError, TenantSelector};
 use chrono::{DateTime, Utc};
 use tracing::instrument;
 
@@ -153,6 +154,7 @@ async fn rotate(
 
 /// Somebody holds a copy, and nobody can tell who is the owner: both have to sign in again.
 async fn end_reused(iam: &Iam, mut tx: ControlTx, session: SessionId, now: DateTime<Utc>) -> SessionError {
+    metrics::auth_refusals("reuse").increment(1);
     tracing::warn!("session.id" = %session, "a refresh token was used twice; its session ends");
     let ended = store::set_revoked(&mut tx, session, "reuse", now).await;
     let committed = match ended {
@@ -226,8 +228,18 @@ pub async fn sign_out(iam: &Iam, session: SessionId) -> Result<(), SessionError>
 #[instrument(skip_all)]
 pub async fn sign_out_all(iam: &Iam, identity: IdentityId) -> Result<(), SessionError> {
     let mut tx = iam.db.control().await?;
-    store::set_all_revoked(&mut tx, identity, "logout_all", iam.clock.now()).await?;
+    store::set_all_revoked(&mut tx, identity, None, "logout_all", iam.clock.now()).await?;
     tx.commit().await?;
     iam.authorities.forget_identity(identity);
     Ok(())
+}
+
+/// A new password ends what the old one opened, but for the session it was chosen in. To be forgotten after the commit.
+pub(crate) async fn end_all(
+    iam: &Iam,
+    tx: &mut ControlTx,
+    identity: IdentityId,
+    but: Option<SessionId>,
+) -> Result<(), DbError> {
+    store::set_all_revoked(tx, identity, but, "password", iam.clock.now()).await
 }

@@ -1,10 +1,13 @@
 //! Rows of `control.sessions` and `control.refresh_tokens`.
 
-use bulkhead_kernel::ids::{IdentityId, RefreshTokenId, SessionId, TenantId};
+use bulkhead_kernel::{
+    ids::{IdentityId, RefreshTokenId, SessionId, TenantId},
+    page::{Page, PageRequest},
+};
 use bulkhead_tenancy::{ControlTx, DbError};
 use chrono::{DateTime, Utc};
 
-use super::model::{Session, StoredToken};
+use super::model::{Device, Session, StoredToken};
 
 pub(super) async fn insert(tx: &mut ControlTx, session: &Session, device: &str) -> Result<(), DbError> {
     sqlx::query!(
@@ -157,10 +160,11 @@ pub(super) async fn set_revoked(
     Ok(())
 }
 
-/// Ends all sessions of the person.
+/// Ends all sessions of the person, but for this one.
 pub(super) async fn set_all_revoked(
     tx: &mut ControlTx,
     identity: IdentityId,
+    but: Option<SessionId>,
     reason: &str,
     now: DateTime<Utc>,
 ) -> Result<(), DbError> {
@@ -169,13 +173,105 @@ pub(super) async fn set_all_revoked(
         UPDATE control.sessions
         SET revoked_at = $3, revoked_reason = $2
         WHERE identity_id = $1
+          AND id IS DISTINCT FROM $4
           AND revoked_at IS NULL
         "#,
         identity.uuid(),
         reason,
         now,
+        but.map(SessionId::uuid),
     )
     .execute(tx.conn())
     .await?;
     Ok(())
+}
+
+/// One page of the person's sessions that can still be carried on, the one used last first.
+pub(super) async fn list(
+    tx: &mut ControlTx,
+    identity: IdentityId,
+    current: SessionId,
+    now: DateTime<Utc>,
+    page: PageRequest,
+) -> Result<Page<Device>, DbError> {
+    let total = sqlx::query_scalar!(
+        r#"
+        SELECT count(*) AS "total!"
+        FROM control.sessions AS s
+        WHERE s.identity_id = $1
+          AND s.revoked_at IS NULL
+          AND s.expires_at > $2
+          AND EXISTS (SELECT
+                      FROM control.refresh_tokens AS t
+                      WHERE t.session_id = s.id
+                        AND t.used_at IS NULL
+                        AND t.expires_at > $2)
+        "#,
+        identity.uuid(),
+        now,
+    )
+    .fetch_one(tx.conn())
+    .await?;
+    let rows = sqlx::query!(
+        r#"
+        SELECT s.id, s.device, s.signed_in_at, s.last_used_at, s.expires_at
+        FROM control.sessions AS s
+        WHERE s.identity_id = $1
+          AND s.revoked_at IS NULL
+          AND s.expires_at > $2
+          AND EXISTS (SELECT
+                      FROM control.refresh_tokens AS t
+                      WHERE t.session_id = s.id
+                        AND t.used_at IS NULL
+                        AND t.expires_at > $2)
+        ORDER BY s.last_used_at DESC, s.id DESC
+        LIMIT $3 OFFSET $4
+        "#,
+        identity.uuid(),
+        now,
+        i64::from(page.limit()),
+        page.offset(),
+    )
+    .fetch_all(tx.conn())
+    .await?;
+    Ok(Page {
+        total,
+        items: rows
+            .into_iter()
+            .map(|row| Device {
+                session: row.id.into(),
+                name: row.device,
+                signed_in_at: row.signed_in_at,
+                last_used_at: row.last_used_at,
+                expires_at: row.expires_at,
+                is_current: row.id == current.uuid(),
+            })
+            .collect(),
+        request: page,
+    })
+}
+
+/// Ends the session if it is this person's and open, and tells whether it was.
+pub(super) async fn set_own_revoked(
+    tx: &mut ControlTx,
+    identity: IdentityId,
+    session: SessionId,
+    now: DateTime<Utc>,
+) -> Result<bool, DbError> {
+    let done = sqlx::query!(
+        r#"
+        UPDATE control.sessions
+        SET revoked_at = $3, revoked_reason = 'ended'
+        WHERE id = $2
+          AND identity_id = $1
+          AND revoked_at IS NULL
+          AND expires_at > $3
+        "#,
+        identity.uuid(),
+        session.uuid(),
+        now,
+    )
+    .execute(tx.conn())
+    .await?;
+    Ok(done.rows_affected() == 1)
 }

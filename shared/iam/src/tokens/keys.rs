@@ -9,7 +9,7 @@ use std::{
 };
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use bulkhead_kernel::clock::Clock;
+use bulkhead_kernel::{clock::Clock, secret::Secret};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header};
 use rand::rngs::OsRng;
 use rsa::{
@@ -52,13 +52,40 @@ impl PublicKey {
     }
 }
 
+/// A key pair.
+pub(crate) struct PrivateKey {
+    pub(crate) public: PublicKey,
+    /// PKCS#8.
+    pub(crate) pem: Secret,
+}
+
+impl PrivateKey {
+    /// A new one.
+    pub(crate) fn generate() -> Result<Self, KeyError> {
+        let key = RsaPrivateKey::new(&mut OsRng, BITS).map_err(KeyError::Generate)?;
+        let pem = key.to_pkcs8_pem(LineEnding::LF);
+        let pem = pem.map_err(|error| KeyError::Generate(error.into()))?;
+        Ok(Self {
+            public: PublicKey::of(&key),
+            pem: Secret::new(pem.as_str()),
+        })
+    }
+
+    /// What signs with such a text.
+    pub(crate) fn signing(pem: &Secret) -> Result<EncodingKey, jsonwebtoken::errors::Error> {
+        EncodingKey::from_rsa_pem(pem.expose().as_bytes())
+    }
+}
+
 /// All keys of the directory: the newest signs, all of them verify.
 pub struct Keys {
     header: Header,
     signing: EncodingKey,
     verifying: HashMap<String, DecodingKey>,
     public: Vec<PublicKey>,
-    /// Of the newest private key.
+    /// The newest first.
+    private: Vec<PrivateKey>,
+    /// Of the oldest private key: a further file changes nothing that is derived from it.
     digest: [u8; 32],
 }
 
@@ -86,11 +113,16 @@ impl Keys {
     fn from_pems(directory: &Path, pems: &[(PathBuf, String)]) -> Result<Self, KeyError> {
         let mut verifying = HashMap::new();
         let mut public = Vec::new();
+        let mut private = Vec::new();
         for (path, pem) in pems {
             let key = parse(path, pem)?;
             let half = PublicKey::of(&key);
             let raw = DecodingKey::from_rsa_raw_components(&key.n().to_bytes_be(), &key.e().to_bytes_be());
             if verifying.insert(half.id.clone(), raw).is_none() {
+                private.push(PrivateKey {
+                    public: half.clone(),
+                    pem: Secret::new(pem.as_str()),
+                });
                 public.push(half);
             }
         }
@@ -106,7 +138,8 @@ impl Keys {
             signing: EncodingKey::from_rsa_pem(pem.as_bytes()).map_err(|_| KeyError::Malformed(path.clone()))?,
             verifying,
             public,
-            digest: Sha256::digest(pem).into(),
+            digest: Sha256::digest(pems.last().map_or(pem, |(_, oldest)| oldest)).into(),
+            private,
         })
     }
 
@@ -128,7 +161,12 @@ impl Keys {
         &self.public
     }
 
-    pub(super) fn derive(&self, purpose: &str) -> [u8; 32] {
+    /// The pairs, the newest first.
+    pub(crate) fn private(&self) -> &[PrivateKey] {
+        &self.private
+    }
+
+    pub(crate) fn derive(&self, purpose: &str) -> [u8; 32] {
         let digest = Sha256::new().chain_update(self.digest).chain_update(purpose);
         digest.finalize().into()
     }

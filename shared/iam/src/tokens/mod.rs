@@ -5,7 +5,7 @@
 //! - Time comes from the [`Clock`], so `exp`, `nbf` and `iat` are compared here. The library's own checks read the
 //!   machine's clock, pass over claims that are absent and default to a minute of leeway; it does the cryptography.
 //!
-//! Absent here: no key is ever fetched, no header but `alg`, `typ` and `kid` is understood, no other algorithm exists.
+//! Absent here: which keys there are and when (signing_keys); no key is ever fetched, no header but `alg`, `typ` and `kid` is understood, no other algorithm exists.
 
 mod error;
 mod keys;
@@ -13,7 +13,10 @@ mod statement;
 #[cfg(test)]
 mod tests;
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use bulkhead_kernel::{
@@ -22,13 +25,16 @@ use bulkhead_kernel::{
     ids::{IdentityId, SessionId, TenantId},
 };
 use chrono::{DateTime, Utc};
-use jsonwebtoken::Algorithm;
+use jsonwebtoken::{Algorithm, Header as NewHeader};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use uuid::Uuid;
 
 pub use error::{KeyError, TokenError};
+pub(crate) use keys::PrivateKey;
 pub use keys::{Keys, PublicKey};
 pub use statement::read_statement;
+
+use crate::signing_keys::Ring;
 
 /// The media type in the header (RFC 9068); an ID token or any other JWT has another one.
 const TYP: &str = "at+jwt";
@@ -106,7 +112,9 @@ struct Payload {
 
 /// Issues and checks access tokens.
 pub struct Tokens {
-    keys: Keys,
+    files: Keys,
+    /// The keys of the database, once they are read; until then those of the files do all.
+    ring: RwLock<Option<Arc<Ring>>>,
     clock: Clock,
     issuer: String,
     audience: String,
@@ -118,7 +126,8 @@ impl Tokens {
     #[must_use]
     pub fn new(keys: Keys, settings: &config::Auth, clock: Clock) -> Self {
         Self {
-            keys,
+            files: keys,
+            ring: RwLock::default(),
             clock,
             issuer: settings.issuer.clone(),
             audience: settings.audience.clone(),
@@ -134,19 +143,39 @@ impl Tokens {
 
     /// The keys others need to check our tokens (`/.well-known/jwks.json`), the signing one first.
     #[must_use]
-    pub fn jwks(&self) -> &[PublicKey] {
-        self.keys.public()
+    pub fn jwks(&self) -> Vec<PublicKey> {
+        self.ring()
+            .map_or_else(|| self.files.public().to_vec(), |ring| ring.public(self.clock.now()))
     }
 
-    /// A secret for something else, the same in every process that has the same keys. A new signing key changes it.
+    /// A secret for something else, the same in every process that has the same oldest key file.
     #[must_use]
     pub fn derive_secret(&self, purpose: &str) -> [u8; 32] {
-        self.keys.derive(purpose)
+        self.files.derive(purpose)
+    }
+
+    fn ring(&self) -> Option<Arc<Ring>> {
+        self.ring.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn files(&self) -> &Keys {
+        &self.files
+    }
+
+    /// Whether the keys in use come from the database and are those meant.
+    pub(crate) fn has_ring_of(&self, is_it: impl FnOnce(&Ring) -> bool) -> bool {
+        self.ring().is_some_and(|ring| is_it(&ring))
+    }
+
+    /// From here on these are the keys.
+    pub(crate) fn set_ring(&self, ring: Ring) {
+        *self.ring.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(ring));
     }
 
     /// Signs a new token.
     pub fn issue(&self, grant: Grant) -> Result<String, TokenError> {
-        let now = self.clock.now().timestamp();
+        let at = self.clock.now();
+        let now = at.timestamp();
         let payload = Payload {
             iss: self.issuer.clone(),
             aud: self.audience.clone(),
@@ -160,7 +189,14 @@ impl Tokens {
             amr: grant.methods,
             auth_time: grant.signed_in_at.timestamp(),
         };
-        self.keys.sign(&payload)
+        let ring = self.ring();
+        let Some((id, key)) = ring.as_deref().and_then(|ring| ring.signing(at)) else {
+            return self.files.sign(&payload);
+        };
+        let mut header = NewHeader::new(Algorithm::RS256);
+        header.typ = Some(TYP.to_owned());
+        header.kid = Some(id.to_owned());
+        jsonwebtoken::encode(&header, &payload, key).map_err(TokenError::Sign)
     }
 
     /// What the token says, if it is one of ours and its time is now.
@@ -191,7 +227,11 @@ impl Tokens {
         if header.alg != "RS256" || header.typ != TYP {
             return None;
         }
-        let key = self.keys.verifying(header.kid)?;
+        let ring = self.ring();
+        let key = match ring.as_deref() {
+            Some(ring) => ring.verifying(header.kid, self.clock.now())?,
+            None => self.files.verifying(header.kid)?,
+        };
         let is_signed = jsonwebtoken::crypto::verify(signature, message.as_bytes(), key, Algorithm::RS256);
         if !is_signed.unwrap_or(false) {
             return None;

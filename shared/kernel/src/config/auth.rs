@@ -3,9 +3,10 @@
 use std::{path::PathBuf, time::Duration};
 
 use super::reader::SectionReader;
+use crate::secret::Secret;
 
-/// How people sign in and for how long.
-#[derive(Debug, Clone)]
+/// How people sign in and for how long. It has no `Debug`, as it holds a secret.
+#[derive(Clone)]
 pub struct Auth {
     /// `iss` of access tokens.
     pub issuer: String,
@@ -13,6 +14,12 @@ pub struct Auth {
     pub audience: String,
     /// Where the RSA keys are.
     pub keys_dir: PathBuf,
+    /// What the private keys in the database are wrapped under; without it, under one derived from the key files.
+    pub key_encryption_key: Option<Secret>,
+    /// How long a key signs.
+    pub key_life: Duration,
+    /// How long a key is published before it signs.
+    pub key_announce: Duration,
     /// How long an access token is valid.
     pub access_token: Duration,
     /// How long a session may rest.
@@ -31,9 +38,11 @@ pub struct Auth {
     pub password_concurrency: usize,
     /// How often a password may be wrong.
     pub sign_in: SignInLimits,
+    /// How often a mail may be asked for.
+    pub mails: SignInLimits,
 }
 
-/// How often signing in may fail.
+/// How often signing in may fail, or something else be done for an account.
 #[derive(Debug, Clone, Copy)]
 pub struct SignInLimits {
     /// The most failures for one account.
@@ -52,6 +61,9 @@ impl Auth {
             issuer: section.some_text("issuer"),
             audience: section.some_text("audience"),
             keys_dir: section.path("keys_dir"),
+            key_encryption_key: section.secret("key_encryption_key"),
+            key_life: section.secs("key_life_secs", 86_400..=3 * YEAR_SECS),
+            key_announce: section.secs("key_announce_secs", 3600..=YEAR_SECS),
             access_token: section.secs("access_token_secs", 1..=86_400),
             refresh_idle: section.secs("refresh_idle_secs", 1..=YEAR_SECS),
             refresh_absolute: section.secs("refresh_absolute_secs", 1..=YEAR_SECS),
@@ -65,7 +77,18 @@ impl Auth {
                 failures_per_address: section.number("sign_in_failures_per_address", 1..=100_000),
                 window: section.secs("sign_in_window_secs", 1..=86_400),
             },
+            mails: SignInLimits {
+                failures_per_account: section.number("mails_per_account", 1..=1000),
+                failures_per_address: section.number("mails_per_address", 1..=100_000),
+                window: section.secs("mails_window_secs", 1..=86_400),
+            },
         };
+        if auth.key_announce + auth.access_token >= auth.key_life {
+            section.refuse(
+                "key_announce_secs",
+                "must be less than key_life_secs, by more than access_token_secs",
+            );
+        }
         if auth.refresh_idle > auth.refresh_absolute {
             section.refuse("refresh_idle_secs", "must not be more than refresh_absolute_secs");
         }

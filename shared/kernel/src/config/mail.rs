@@ -26,6 +26,19 @@ pub struct Mail {
     pub from: Mailbox,
     /// For one mail, from the connection to the server's last word.
     pub timeout: Duration,
+    /// The links in them.
+    pub links: MailLinks,
+}
+
+/// The links in mails.
+#[derive(Debug, Clone)]
+pub struct MailLinks {
+    /// The URL of the frontend, without a slash at its end.
+    pub base: String,
+    /// How long the link that verifies an address works.
+    pub verify: Duration,
+    /// How long the link to another password works.
+    pub reset: Duration,
 }
 
 /// A relay, as its URL describes it.
@@ -65,7 +78,23 @@ impl Mail {
             driver: driver(section),
             from: from(section),
             timeout: section.secs("timeout_secs", 1..=300),
+            links: links(section),
         }
+    }
+}
+
+fn links(section: &mut SectionReader<'_, '_>) -> MailLinks {
+    let base = section.base_url("link_base", &["https", "http"]);
+    if base.is_empty() && section.text("driver") == "smtp" {
+        section.require(
+            "link_base",
+            "is required for the driver smtp: the URL of the pages that links in mails open",
+        );
+    }
+    MailLinks {
+        base,
+        verify: section.secs("verify_link_secs", 60..=30 * 86_400),
+        reset: section.secs("reset_link_secs", 60..=86_400),
     }
 }
 

@@ -159,6 +159,18 @@ impl SectionReader<'_, '_> {
         text.trim_end_matches('/').to_owned()
     }
 
+    /// A key nobody can guess. May be empty.
+    pub(super) fn secret(&mut self, key: &'static str) -> Option<Secret> {
+        let text = self.text(key);
+        if !text.is_empty() && text.len() < 32 {
+            self.refuse(
+                key,
+                "must have at least 32 characters, as `openssl rand -base64 32` gives",
+            );
+        }
+        (!text.is_empty()).then(|| Secret::new(text))
+    }
+
     /// A URL that may carry credentials.
     pub(super) fn secret_url(&mut self, key: &'static str, schemes: &[&str]) -> Option<Secret> {
         let text = self.text(key);

@@ -17,6 +17,7 @@ const SECRETS: &[(&str, &str)] = &[
     ("database", "tenant_url"),
     ("redis", "url"),
     ("mail", "smtp_url"),
+    ("auth", "key_encryption_key"),
 ];
 
 /// Names that platforms set by themselves, taken when the setting has no value of its own.

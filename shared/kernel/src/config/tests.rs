@@ -126,11 +126,14 @@ fn all_mistakes_are_reported_together_without_values() {
 fn a_relay_is_needed_only_to_send_through_it() {
     let smtp = ("BULKHEAD__MAIL__DRIVER", "smtp");
     let relay = ("BULKHEAD__MAIL__SMTP_URL", "smtps://ada:hunter2@mail.example.com");
-    let config = load(&[smtp, relay]).unwrap_or_else(|mistakes| panic!("{mistakes}"));
+    let base = ("BULKHEAD__MAIL__LINK_BASE", "https://app.example.com/");
+    let config = load(&[smtp, relay, base]).unwrap_or_else(|mistakes| panic!("{mistakes}"));
     assert!(matches!(config.mail.driver, MailDriver::Smtp(_)));
     assert!(!config.describe().contains("hunter2"));
+    assert_eq!(config.mail.links.base, "https://app.example.com");
+    assert_eq!(mistakes(load(&[smtp, relay])).len(), 1);
     assert!(load(&[relay]).is_ok_and(|config| matches!(config.mail.driver, MailDriver::Log)));
-    assert_eq!(mistakes(load(&[smtp])).len(), 1);
+    assert_eq!(mistakes(load(&[smtp, base])).len(), 1);
     let env = URLS.iter().chain([&smtp]).copied();
     assert!(Config::load_for(ConfigSource::from_env(env), &[Section::Auth]).is_ok());
 }
@@ -153,6 +156,9 @@ fn what_is_out_of_range_is_refused() {
         ("AUTH__SIGN_IN_FAILURES_PER_ACCOUNT", "0"),
         ("AUTH__SIGN_IN_FAILURES_PER_ADDRESS", "0"),
         ("AUTH__SIGN_IN_WINDOW_SECS", "0"),
+        ("AUTH__MAILS_PER_ACCOUNT", "0"),
+        ("AUTH__KEY_ENCRYPTION_KEY", "short"),
+        ("AUTH__KEY_ANNOUNCE_SECS", "7776000"),
         ("JOBS__LEASE_MS", "0"),
         ("JOBS__RETRY_BASE_MS", "300001"),
         ("MAIL__DRIVER", "sendmail"),
@@ -160,6 +166,9 @@ fn what_is_out_of_range_is_refused() {
         ("MAIL__FROM", "Bulkhead"),
         ("MAIL__FROM", "Bülkhead <bülkhead@example.com>"),
         ("MAIL__TIMEOUT_SECS", "0"),
+        ("MAIL__LINK_BASE", "app.example.com"),
+        ("MAIL__VERIFY_LINK_SECS", "59"),
+        ("MAIL__RESET_LINK_SECS", "0"),
         ("COMPUTE__DRIVER", "vsphere"),
         ("TELEMETRY__LOG_LEVEL", "inof"),
         ("TELEMETRY__LOG_LEVEL", ""),

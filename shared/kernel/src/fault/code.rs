@@ -83,6 +83,7 @@ codes! {
     SourceUnsupported = "source_unsupported", Invalid, "Machines cannot be built from this source here.";
     ArchiveInvalid = "archive_invalid", Invalid, "This is not a whole archive of a tenant.";
     ArchiveVersionNotServed = "archive_version_not_served", Invalid, "The archive has a schema version that is not taken here.";
+    LinkInvalid = "link_invalid", Invalid, "The link is not valid, or not any more.";
     IdempotencyKeyReused = "idempotency_key_reused", Invalid, "This Idempotency-Key was used with another request.";
     Unauthenticated = "unauthenticated", Unauthenticated, "Sign in first.";
     TokenInvalid = "token_invalid", Unauthenticated, "The access token is not valid.";

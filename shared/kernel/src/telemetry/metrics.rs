@@ -19,6 +19,7 @@ const DB_MEMORY: &str = "db_connection_memory_bytes";
 const DB_SHARD_WAITERS: &str = "db_shard_waiters";
 const DB_RETIRED: &str = "db_connections_retired_total";
 const PASSWORD: &str = "auth_password_seconds";
+const AUTH_REFUSED: &str = "auth_refusals_total";
 const REDIS_UP: &str = "redis_up";
 const JOB_RUN: &str = "job_run_seconds";
 const JOB_LOST_LEASES: &str = "jobs_lost_leases_total";
@@ -116,6 +117,11 @@ fn describe() {
         PASSWORD,
         Unit::Seconds,
         "Hashing or checking one password, the wait for a processor included."
+    );
+    describe_counter!(
+        AUTH_REFUSED,
+        Unit::Count,
+        "Refusals that tell of an attack: guessing, mails, reuse of a refresh token."
     );
     describe_gauge!(
         REDIS_UP,
@@ -231,6 +237,11 @@ pub fn db_connections_retired(pool: &'static str, shard: i16, reason: &'static s
 /// Hashing or checking one password, the wait for a processor included.
 pub fn auth_password() -> Histogram {
     ::metrics::histogram!(PASSWORD)
+}
+
+/// Refusals that tell of an attack, by `reason`: guessing, mails or reuse.
+pub fn auth_refusals(reason: &'static str) -> Counter {
+    ::metrics::counter!(AUTH_REFUSED, "reason" => reason)
 }
 
 /// 1 while Redis answers, 0 while everything goes on without it.

@@ -27,7 +27,7 @@ impl Fault for TooManyFailures {
     }
 
     fn detail(&self) -> std::borrow::Cow<'static, str> {
-        "Signing in failed too often; try again later.".into()
+        "Tried too often; come back later.".into()
     }
 
     fn retry_after(&self) -> Option<Duration> {

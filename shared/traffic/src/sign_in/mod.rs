@@ -16,7 +16,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bulkhead_kernel::config::SignInLimits;
+use bulkhead_kernel::{config::SignInLimits, telemetry::metrics};
 use hmac::{Hmac, Mac};
 use redis::Script;
 use sha2::{Digest, Sha256, Sha512};
@@ -27,6 +27,9 @@ pub use model::{AddressGroup, Attempt, Outcome};
 use crate::redis::{Away, Keys, Redis, Tag};
 use local::Local;
 use model::Admission;
+
+/// What is counted where nothing else is said.
+const FAILURES: &str = "failures";
 
 /// How long an address stays known to an account.
 const KNOWN_FOR: Duration = Duration::from_hours(30 * 24);
@@ -48,6 +51,8 @@ pub struct SignInThrottle {
     admit: Script,
     settle: Script,
     limits: SignInLimits,
+    /// What is counted, as the keys call it.
+    counted: &'static str,
 }
 
 impl SignInThrottle {
@@ -67,7 +72,14 @@ impl SignInThrottle {
             admit: Script::new(include_str!("admit.lua")),
             settle: Script::new(include_str!("settle.lua")),
             limits,
+            counted: FAILURES,
         }
+    }
+
+    /// The same over budgets of their own, for something else that may be done only so often. `counted` names the keys.
+    #[must_use]
+    pub fn counting(self, counted: &'static str) -> Self {
+        Self { counted, ..self }
     }
 
     /// May somebody at `address` try a password for `email`, which is what they typed? Every attempt must be recorded.
@@ -77,11 +89,25 @@ impl SignInThrottle {
         for pause in PATIENCE_MS {
             match self.decide(&attempt).await {
                 Admission::Admitted => return Ok(attempt),
-                Admission::Refused(wait) => return Err(TooManyFailures::until(wait)),
+                Admission::Refused(wait) => return Err(self.refused(wait)),
                 Admission::Busy => tokio::time::sleep(Duration::from_millis(pause)).await,
             }
         }
-        Err(TooManyFailures::until(BUSY))
+        Err(self.refused(BUSY))
+    }
+
+    fn refused(&self, wait: Duration) -> TooManyFailures {
+        let reason = if self.counted == FAILURES {
+            "guessing"
+        } else {
+            self.counted
+        };
+        metrics::auth_refusals(reason).increment(1);
+        tracing::warn!(
+            counted = self.counted,
+            "refused: too many attempts for one account or from one address"
+        );
+        TooManyFailures::until(wait)
     }
 
     /// Takes note of what became of an attempt.
@@ -94,6 +120,14 @@ impl SignInThrottle {
             self.settle_in(&account_keys, &attempt, outcome),
             self.settle_in(&address_keys, &attempt, outcome),
         );
+    }
+
+    /// Somebody has shown that the account is theirs by other means than the password: from this address, what strangers
+    /// do counts no longer against them.
+    #[tracing::instrument(skip_all)]
+    pub async fn trust(&self, email: &str, address: IpAddr) {
+        let proof = Attempt::new(&self.secret, email, address);
+        self.record(proof, Outcome::Succeeded).await;
     }
 
     async fn decide(&self, attempt: &Attempt) -> Admission {
@@ -152,13 +186,13 @@ impl SignInThrottle {
 
     fn account_keys(&self, attempt: &Attempt) -> Keys {
         let keys = self.redis.keys(&Tag::account(attempt.account));
-        keys.key("failures")
-            .key(format_args!("failures:{}", attempt.mark))
+        keys.key(self.counted)
+            .key(format_args!("{}:{}", self.counted, attempt.mark))
             .key(format_args!("known:{}", attempt.mark))
     }
 
     fn address_keys(&self, attempt: &Attempt) -> Keys {
-        self.redis.keys(&Tag::address(attempt.address)).key("failures")
+        self.redis.keys(&Tag::address(attempt.address)).key(self.counted)
     }
 }
 

@@ -55,6 +55,11 @@ pub(super) const GRANTED: &[(&str, &str, &str)] = &[
         "with the caller's own rights; that login writes the table anyway",
     ),
     (
+        "control.member_names(uuid)",
+        "bulkhead_tenants",
+        "the names of somebody who belongs to the role's tenant, which has a copy of them",
+    ),
+    (
         "control.is_session_live(uuid,timestamp with time zone)",
         "bulkhead_tenants",
         "one bit about a session whose random id the caller must know",
