@@ -7,7 +7,10 @@ use uuid::Uuid;
 use crate::Event;
 
 pub(crate) async fn insert(tx: &mut TenantTx, event: &Event) -> Result<(), DbError> {
-    let targets = event.targets.iter().map(|target| json!({"kind": target.kind, "id": target.id}));
+    let targets = event
+        .targets
+        .iter()
+        .map(|target| json!({"kind": target.kind, "id": target.id}));
     sqlx::query!(
         r#"
         INSERT INTO audit_events (id, occurred_at, action, outcome, actor_kind, actor_id, targets, changes, request_id,

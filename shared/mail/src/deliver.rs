@@ -21,7 +21,7 @@ async fn send(run: &Run, job: &SendMail, mailer: &Mailer) -> Result<(), MailErro
         identity: job.to,
         to: email.ok_or(MailError::Unmailable)?,
         template: job.template.name(),
-        text: job.template.render(&first_name),
+        text: job.template.render(&first_name, ""),
         written_at: run.clock.now(),
     };
     mailer.send(&letter).await

@@ -8,8 +8,8 @@ use chrono::{DateTime, Utc};
 use lettre::{
     Address, Message,
     message::{
-        Mailbox as Header,
-        header::{ContentType, HeaderName, HeaderValue, MIME_VERSION_1_0},
+        Mailbox as Header, MultiPart, MultiPartKind, SinglePart,
+        header::{ContentType, HeaderName, HeaderValue},
     },
 };
 
@@ -37,6 +37,13 @@ impl Letter {
             HeaderName::new_from_ascii_str("Auto-Submitted"),
             "auto-generated".into(),
         );
+        let part = |kind, text: &str| SinglePart::builder().header(kind).body(text.to_owned());
+        // Made from the id, so that every attempt sends the same bytes.
+        let parts = MultiPart::builder()
+            .kind(MultiPartKind::Alternative)
+            .boundary(format!("part_{}", self.id))
+            .singlepart(part(ContentType::TEXT_PLAIN, &self.text.body))
+            .singlepart(part(ContentType::TEXT_HTML, &self.text.html));
         Message::builder()
             .from(from)
             .to(Header::new(None, address(&self.to)?))
@@ -44,9 +51,7 @@ impl Letter {
             .message_id(Some(message_id))
             .date(self.written_at.into())
             .raw_header(automatic)
-            .header(MIME_VERSION_1_0)
-            .header(ContentType::TEXT_PLAIN)
-            .body(self.text.body.clone())
+            .multipart(parts)
             .map_err(|_| MailError::Unmailable)
     }
 }
@@ -71,7 +76,7 @@ pub(crate) mod tests {
             identity: IdentityId::new(),
             to: "ada@example.org".parse().unwrap(),
             template: template.name(),
-            text: template.render("Ada"),
+            text: template.render("Ada", ""),
             written_at: "2026-11-21T00:00:00Z".parse().unwrap(),
         }
     }
@@ -85,6 +90,7 @@ pub(crate) mod tests {
     fn the_head_is_complete_and_tells_a_repeat() {
         let text = formatted(&letter("Acme"));
         let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        let head = head.replace("\r\n ", " ");
         let lines: Vec<_> = head.lines().collect();
         assert_eq!(
             lines,
@@ -96,11 +102,15 @@ pub(crate) mod tests {
                 "Date: Sat, 21 Nov 2026 00:00:00 +0000",
                 "Auto-Submitted: auto-generated",
                 "MIME-Version: 1.0",
-                "Content-Type: text/plain; charset=utf-8",
-                "Content-Transfer-Encoding: 7bit",
+                "Content-Type: multipart/alternative; boundary=\"part_job_0190a1b2c3d47e5f8a9b0c1d2e3f4a5b\"",
             ]
         );
-        assert!(body.starts_with("Hello Ada,\r\n\r\nAcme is ready"), "{body}");
+        let parts: Vec<_> = body.split("--part_job_0190a1b2c3d47e5f8a9b0c1d2e3f4a5b").collect();
+        assert!(parts[1].contains("text/plain") && parts[1].contains("\r\n\r\nHello Ada,\r\n\r\nAcme is ready"));
+        assert!(
+            parts[2].contains("text/html") && parts[2].contains("<p>Hello Ada,</p>"),
+            "{body}"
+        );
         assert_eq!(text, formatted(&letter("Acme")), "every attempt sends the same bytes");
     }
 
@@ -111,11 +121,11 @@ pub(crate) mod tests {
             let (head, _) = text.split_once("\r\n\r\n").unwrap();
             head.lines().filter(|line| !line.starts_with(' ')).count()
         };
-        assert_eq!(names(&formatted(&letter)), 9, "{}", formatted(&letter));
+        assert_eq!(names(&formatted(&letter)), 8, "{}", formatted(&letter));
         // Even past the template.
         letter.text.subject = "x\r\nBcc: eve@example.com\r\n\r\nBody".into();
         let text = formatted(&letter);
-        assert_eq!(names(&text), 9, "{text}");
+        assert_eq!(names(&text), 8, "{text}");
         assert!(!text.contains("\nBcc:"), "{text}");
     }
 

@@ -6,11 +6,13 @@
 //! - Delivery is at least once. The Message-ID is made from the job's id, so a repeat can be recognised and dropped.
 //! - Values in a template are one line of plain text each, so that none can add a header or a line.
 //! - Mails that may reach a stranger (somebody else typed the address) carry no text that anyone could choose.
+//! - Text and HTML say the same: both are made from one file. The HTML loads nothing from anywhere.
 //!
-//! Absent: no HTML, no attachments, no second recipient, no retry beside the queue's.
+//! Absent: no attachments, no second recipient, no retry beside the queue's.
 
 mod deliver;
 mod error;
+mod html;
 pub mod jobs;
 mod letter;
 mod mailer;

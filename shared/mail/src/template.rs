@@ -1,8 +1,10 @@
-//! What mails say: one text file each, its subject on the first line.
+//! What mails say: one text file each, its subject on the first line. The HTML part is made from the same file.
 
 use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
+
+use crate::html;
 
 /// A mail we send, with the values it names.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,6 +30,8 @@ pub(crate) struct Text {
     pub(crate) subject: String,
     /// Lines that end in a line feed.
     pub(crate) body: String,
+    /// The same as a page.
+    pub(crate) html: String,
 }
 
 /// The most characters of a value that are shown.
@@ -44,7 +48,8 @@ impl Template {
         }
     }
 
-    pub(crate) fn render(&self, first_name: &str) -> Text {
+    /// `link` stands where the template has a paragraph that is nothing but `{link}`.
+    pub(crate) fn render(&self, first_name: &str, link: &str) -> Text {
         let source = match self {
             Self::Welcome { .. } => include_str!("../templates/welcome.txt"),
             Self::AccountCreated => include_str!("../templates/account_created.txt"),
@@ -54,11 +59,29 @@ impl Template {
             Self::Welcome { tenant, slug } => vec![("first_name", first_name), ("tenant", tenant), ("slug", slug)],
             Self::AccountCreated | Self::RegistrationAttempted => Vec::new(),
         };
-        let (head, body) = source.split_once("\n\n").unwrap_or(("", source));
-        Text {
-            subject: fill(head.trim_start_matches("Subject: "), &values),
-            body: fill(body, &values),
+        fill_all(source, &values, link)
+    }
+}
+
+/// The whole mail. Paragraphs are found before values are put in, so that no value becomes one, nor a link.
+fn fill_all(source: &str, values: &[(&str, &str)], link: &str) -> Text {
+    let (head, body) = source.split_once("\n\n").unwrap_or(("", source));
+    let subject = fill(head.trim_start_matches("Subject: "), values);
+    let (mut text, mut content) = (Vec::new(), String::new());
+    for paragraph in body.trim_end().split("\n\n") {
+        if paragraph == "{link}" {
+            content.push_str(&html::link(link));
+            text.push(link.to_owned());
+        } else {
+            let filled = fill(paragraph, values);
+            content.push_str(&html::paragraph(&filled));
+            text.push(filled);
         }
+    }
+    Text {
+        html: html::page(&subject, &content),
+        body: text.join("\n\n") + "\n",
+        subject,
     }
 }
 
@@ -115,7 +138,7 @@ mod tests {
             Template::AccountCreated,
             Template::RegistrationAttempted,
         ] {
-            let Text { subject, body } = template.render("Ada");
+            let Text { subject, body, html } = template.render("Ada", "https://app.example.com/x");
             assert!(
                 !subject.is_empty() && subject.len() <= 70 && !subject.contains('\n'),
                 "{subject}"
@@ -126,29 +149,43 @@ mod tests {
                 "a place was not filled: {subject}\n{body}"
             );
             assert!(body.lines().all(|line| line.len() <= 76), "{body}");
+            assert!(html.contains(&format!("<title>{subject}</title>")), "{html}");
+            assert_eq!(html.matches("<p>").count(), body.split("\n\n").count(), "{html}");
         }
     }
 
     #[test]
     fn welcome_names_the_tenant_and_its_founder() {
-        let text = welcome("Acme & Söhne").render("Ada");
+        let text = welcome("Acme & Söhne").render("Ada", "");
         assert_eq!(text.subject, "Acme & Söhne is ready");
+        assert!(text.html.contains("Acme &#38; Söhne is ready"), "{}", text.html);
         assert!(text.body.starts_with("Hello Ada,\n"), "{}", text.body);
         assert!(text.body.contains("short name is acme:"), "{}", text.body);
     }
 
     #[test]
     fn a_value_stays_one_line_of_text() {
-        let text = welcome("Acme\r\nBcc: eve@example.com\u{2028}\u{202e}x\0").render("{slug}\n\nSend money");
+        let text = welcome("Acme\r\nBcc: eve@example.com\u{2028}\u{202e}x\0").render("{slug}\n\nSend money", "");
         assert_eq!(text.subject, "Acme  Bcc: eve@example.com x is ready");
         assert!(text.body.starts_with("Hello {slug}  Send money,\n"), "{}", text.body);
-        assert!(welcome(&"é".repeat(1000)).render("").subject.chars().count() < 120);
+        assert!(welcome(&"é".repeat(1000)).render("", "").subject.chars().count() < 120);
+    }
+
+    #[test]
+    fn a_link_is_one_only_where_the_template_has_it() {
+        let text = fill_all(
+            "Subject: s\n\n{name}\n\n{link}\n",
+            &[("name", "{link}")],
+            "https://ours.example/#t",
+        );
+        assert_eq!(text.body, "{link}\n\nhttps://ours.example/#t\n");
+        assert_eq!(text.html.matches("<a ").count(), 1, "{}", text.html);
     }
 
     #[test]
     fn a_stranger_gets_no_text_that_somebody_chose() {
         for template in [Template::AccountCreated, Template::RegistrationAttempted] {
-            assert_eq!(template.render("http://evil.example"), template.render(""));
+            assert_eq!(template.render("http://evil.example", ""), template.render("", ""));
         }
     }
 }

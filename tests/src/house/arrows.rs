@@ -23,7 +23,9 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     (
         "worker",
-        &["kernel", "tenancy", "audit", "jobs", "mail", "iam", "tenants", "compute"],
+        &[
+            "kernel", "tenancy", "audit", "jobs", "mail", "iam", "tenants", "compute",
+        ],
     ),
 ];
 

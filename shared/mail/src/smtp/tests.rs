@@ -173,7 +173,7 @@ async fn a_line_of_one_dot_does_not_end_the_mail() {
         "{heard:?}"
     );
     assert!(
-        heard[4].trim_end().ends_with("one\n..\nMAIL FROM:<eve@example.com>"),
+        heard[4].contains("one\n..\nMAIL FROM:<eve@example.com>"),
         "{}",
         heard[4]
     );
