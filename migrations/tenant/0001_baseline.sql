@@ -21,7 +21,10 @@ CREATE TABLE roles
     name        text        NOT NULL,
     description text        NOT NULL,
     is_system   boolean     NOT NULL,
+    -- Rises with every change of the name, the description or the permissions; the ETag.
+    version     bigint      NOT NULL DEFAULT 1,
     created_at  timestamptz NOT NULL DEFAULT now(),
+    updated_at  timestamptz NOT NULL DEFAULT now(),
     CONSTRAINT roles_pkey PRIMARY KEY (id),
     CONSTRAINT roles_name_check CHECK (length(name) BETWEEN 1 AND 50)
 );

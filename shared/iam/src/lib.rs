@@ -1,5 +1,5 @@
 //! People and what they may do: who somebody is (identities), how they stay signed in (sessions, tokens, passwords), where
-//! they belong (memberships, members) and what that allows (roles, permissions, scope).
+//! they belong (memberships, members) and what that allows (roles, grants, permissions, scope).
 //!
 //! - People are global; rights are the tenant's. What a request may do is read from the tenant's own rows, at most a
 //!   second old, never from the token.
@@ -11,6 +11,7 @@
 mod bundle;
 #[cfg(test)]
 mod fixtures;
+pub mod grants;
 pub mod identities;
 pub mod members;
 pub mod memberships;

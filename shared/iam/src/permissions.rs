@@ -139,6 +139,18 @@ impl PermissionSet {
         other.0 & !self.0 == 0
     }
 
+    /// Whether anything of `other` is in it.
+    #[must_use]
+    pub const fn shares(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+
+    /// What is in it and in `other`.
+    #[must_use]
+    pub const fn within(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
     /// This set without `other`.
     #[must_use]
     pub const fn without(self, other: Self) -> Self {

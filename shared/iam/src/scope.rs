@@ -87,11 +87,46 @@ impl Scope {
 
     /// Refuses unless the principal holds `permission` here.
     pub const fn require(&self, permission: Permission) -> Result<(), ScopeError> {
-        if self.permissions.contains(permission) {
+        self.permissions.require(permission)
+    }
+
+    /// Refuses unless the principal holds one of `permissions` here.
+    pub const fn require_any(&self, permissions: &[Permission]) -> Result<(), ScopeError> {
+        self.permissions.require_any(permissions)
+    }
+
+    /// Refuses unless the principal holds all of `permissions` here.
+    pub const fn require_all(&self, permissions: &[Permission]) -> Result<(), ScopeError> {
+        self.permissions.require_all(permissions)
+    }
+}
+
+impl PermissionSet {
+    /// Refuses unless `permission` is in it. This and the two below are the one place where a permission is asked for.
+    pub const fn require(self, permission: Permission) -> Result<(), ScopeError> {
+        self.require_all(&[permission])
+    }
+
+    /// Refuses unless one of `permissions` is in it; of none nothing is.
+    pub const fn require_any(self, permissions: &[Permission]) -> Result<(), ScopeError> {
+        let wanted = Self::of(permissions);
+        if self.shares(wanted) {
             Ok(())
         } else {
-            Err(ScopeError::Lacks(permission))
+            Err(ScopeError::LacksAll(wanted))
         }
+    }
+
+    /// Refuses unless all of `permissions` are in it, and names the first that is not.
+    pub const fn require_all(self, permissions: &[Permission]) -> Result<(), ScopeError> {
+        let mut index = 0;
+        while index < permissions.len() {
+            if !self.contains(permissions[index]) {
+                return Err(ScopeError::Lacks(permissions[index]));
+            }
+            index += 1;
+        }
+        Ok(())
     }
 }
 
@@ -101,6 +136,9 @@ pub enum ScopeError {
     /// The permission that is missing.
     #[error("the principal lacks {0}")]
     Lacks(Permission),
+    /// Permissions one of which would do.
+    #[error("the principal lacks all of {0:?}")]
+    LacksAll(PermissionSet),
 }
 
 impl Fault for ScopeError {
@@ -109,7 +147,51 @@ impl Fault for ScopeError {
     }
 
     fn detail(&self) -> Cow<'static, str> {
-        let Self::Lacks(permission) = self;
-        format!("You lack the permission {permission}.").into()
+        match self {
+            Self::Lacks(permission) => format!("You lack the permission {permission}.").into(),
+            Self::LacksAll(permissions) => {
+                let names: Vec<_> = permissions.iter().map(Permission::as_str).collect();
+                format!("You need one of the permissions {}.", names.join(", ")).into()
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HELD: PermissionSet = PermissionSet::of(&[Permission::VmRead, Permission::VmCreate]);
+
+    #[test]
+    fn one_any_and_all_are_what_they_say() {
+        use Permission::{VmConsole, VmCreate, VmDelete, VmRead};
+        assert_eq!(HELD.require(VmRead), Ok(()));
+        assert_eq!(HELD.require(VmDelete), Err(ScopeError::Lacks(VmDelete)));
+        assert_eq!(HELD.require_any(&[VmDelete, VmCreate]), Ok(()));
+        let wanted = PermissionSet::of(&[VmDelete, VmConsole]);
+        assert_eq!(
+            HELD.require_any(&[VmDelete, VmConsole]),
+            Err(ScopeError::LacksAll(wanted))
+        );
+        assert_eq!(HELD.require_any(&[]), Err(ScopeError::LacksAll(PermissionSet::EMPTY)));
+        assert_eq!(HELD.require_all(&[VmRead, VmCreate]), Ok(()));
+        assert_eq!(HELD.require_all(&[]), Ok(()));
+        assert_eq!(
+            HELD.require_all(&[VmRead, VmConsole, VmDelete]),
+            Err(ScopeError::Lacks(VmConsole))
+        );
+    }
+
+    #[test]
+    fn a_refusal_names_what_is_missing() {
+        let refused = HELD
+            .require_any(&[Permission::VmDelete, Permission::VmConsole])
+            .unwrap_err();
+        assert_eq!(
+            refused.detail(),
+            "You need one of the permissions vm:delete, vm:console."
+        );
+        assert_eq!(refused.code(), Code::Forbidden);
     }
 }

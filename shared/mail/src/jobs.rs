@@ -25,7 +25,9 @@ impl Job for SendMail {
         let name = self.template.name();
         Some(match &self.template {
             Template::Welcome { slug, .. } => format!("{}:{name}:{slug}", self.to),
-            Template::AccountCreated | Template::RegistrationAttempted => format!("{}:{name}", self.to),
+            Template::MemberAdded | Template::AccountCreated | Template::RegistrationAttempted => {
+                format!("{}:{name}", self.to)
+            }
         })
     }
 }
@@ -44,6 +46,7 @@ mod tests {
         };
         for (template, payload) in [
             (welcome, r#"{"welcome":{"tenant":"Acme","slug":"acme"}}"#),
+            (Template::MemberAdded, r#""member_added""#),
             (Template::AccountCreated, r#""account_created""#),
             (Template::RegistrationAttempted, r#""registration_attempted""#),
         ] {

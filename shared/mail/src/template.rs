@@ -17,6 +17,8 @@ pub enum Template {
         /// The tenant's slug.
         slug: String,
     },
+    /// To somebody with an account whom a tenant has added.
+    MemberAdded,
     /// To an address that somebody registered, perhaps its owner.
     AccountCreated,
     /// To the owner of an account, when somebody registered with its address once more.
@@ -43,6 +45,7 @@ impl Template {
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Welcome { .. } => "welcome",
+            Self::MemberAdded => "member_added",
             Self::AccountCreated => "account_created",
             Self::RegistrationAttempted => "registration_attempted",
         }
@@ -52,12 +55,13 @@ impl Template {
     pub(crate) fn render(&self, first_name: &str, link: &str) -> Text {
         let source = match self {
             Self::Welcome { .. } => include_str!("../templates/welcome.txt"),
+            Self::MemberAdded => include_str!("../templates/member_added.txt"),
             Self::AccountCreated => include_str!("../templates/account_created.txt"),
             Self::RegistrationAttempted => include_str!("../templates/registration_attempted.txt"),
         };
         let values = match self {
             Self::Welcome { tenant, slug } => vec![("first_name", first_name), ("tenant", tenant), ("slug", slug)],
-            Self::AccountCreated | Self::RegistrationAttempted => Vec::new(),
+            Self::MemberAdded | Self::AccountCreated | Self::RegistrationAttempted => Vec::new(),
         };
         fill_all(source, &values, link)
     }
@@ -135,6 +139,7 @@ mod tests {
     fn every_template_is_complete() {
         for template in [
             welcome("Acme"),
+            Template::MemberAdded,
             Template::AccountCreated,
             Template::RegistrationAttempted,
         ] {
@@ -184,7 +189,11 @@ mod tests {
 
     #[test]
     fn a_stranger_gets_no_text_that_somebody_chose() {
-        for template in [Template::AccountCreated, Template::RegistrationAttempted] {
+        for template in [
+            Template::MemberAdded,
+            Template::AccountCreated,
+            Template::RegistrationAttempted,
+        ] {
             assert_eq!(template.render("http://evil.example", ""), template.render("", ""));
         }
     }

@@ -13,7 +13,7 @@ use bulkhead_mail::{Template, jobs::SendMail};
 use bulkhead_tenancy::{ControlTx, Db, DbError};
 use tracing::instrument;
 
-use super::{Credentials, Identity, IdentityError, Operator, Registered, Registration, store};
+use super::{Credentials, Identity, IdentityError, Operator, PersonName, Registered, Registration, store};
 use crate::{
     Iam, Principal,
     passwords::{self, Passwords},
@@ -48,6 +48,20 @@ pub async fn register(origin: &Origin, iam: &Iam, new: Registration) -> Result<R
             "active"
         },
     })
+}
+
+/// The identity of this address, made without a password where there is none, and whether it is new. For those who add
+/// people: the names are of use only for somebody new, and the work is the same in both cases.
+pub(crate) async fn claim(
+    iam: &Iam,
+    email: &Email,
+    names: [&PersonName; 2],
+) -> Result<(IdentityId, bool), IdentityError> {
+    let mut tx = iam.db.control().await?;
+    let claimed = store::insert_without_password(&mut tx, email, names, iam.clock.now()).await;
+    let claimed = claimed.map_err(email_refused)?;
+    tx.commit().await?;
+    Ok((claimed.identity, claimed.is_new))
 }
 
 /// Our idea of lower case and the database's differ in a few letters of few scripts.

@@ -14,7 +14,8 @@ use super::{
 use crate::Principal;
 
 /// Inserts the person unless the address is known. A known row is written over with itself, so that the commit has as
-/// much to make durable in one case as in the other and its duration tells nothing.
+/// much to make durable in one case as in the other and its duration tells nothing. The id is random: whoever adds the
+/// address to a tenant sees it, and a time in it would tell since when the address is known.
 pub(super) async fn insert_unless_known(
     tx: &mut ControlTx,
     email: &Email,
@@ -25,13 +26,39 @@ pub(super) async fn insert_unless_known(
     let row = sqlx::query!(
         r#"
         INSERT INTO control.identities AS i (id, email, password_hash, first_name, last_name, created_at, updated_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $6)
+        VALUES (gen_random_uuid(), $1, $2, $3, $4, $5, $5)
         ON CONFLICT (email) DO UPDATE SET updated_at = i.updated_at
         RETURNING id, xmax = 0 AS "is_new!"
         "#,
-        IdentityId::new().uuid(),
         email.as_str(),
         password_hash,
+        first_name.as_str(),
+        last_name.as_str(),
+        now,
+    )
+    .fetch_one(tx.conn())
+    .await?;
+    Ok(Claimed {
+        identity: row.id.into(),
+        is_new: row.is_new,
+    })
+}
+
+/// The same for somebody who is added by others and has no password yet.
+pub(super) async fn insert_without_password(
+    tx: &mut ControlTx,
+    email: &Email,
+    [first_name, last_name]: [&PersonName; 2],
+    now: DateTime<Utc>,
+) -> Result<Claimed, DbError> {
+    let row = sqlx::query!(
+        r#"
+        INSERT INTO control.identities AS i (id, email, first_name, last_name, created_at, updated_at)
+        VALUES (gen_random_uuid(), $1, $2, $3, $4, $4)
+        ON CONFLICT (email) DO UPDATE SET updated_at = i.updated_at
+        RETURNING id, xmax = 0 AS "is_new!"
+        "#,
+        email.as_str(),
         first_name.as_str(),
         last_name.as_str(),
         now,

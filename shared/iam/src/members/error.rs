@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use bulkhead_kernel::fault::{Code, Fault, Violation};
 use bulkhead_tenancy::DbError;
 
-use crate::ScopeError;
+use crate::{ScopeError, identities::IdentityError, roles::RoleError};
 
 /// Why somebody may not enter, or members could not be shown.
 #[derive(Debug, thiserror::Error)]
@@ -19,6 +19,18 @@ pub enum MemberError {
     /// The principal may not.
     #[error("not permitted")]
     Forbidden(#[from] ScopeError),
+    /// There is no such member.
+    #[error("no such member")]
+    NotFound,
+    /// The person is a member already.
+    #[error("already a member")]
+    AlreadyMember,
+    /// It is about rights, and those stand against it.
+    #[error("the rights of members stand against it")]
+    Role(#[from] RoleError),
+    /// The person could not be found or made.
+    #[error("the identity stands against it")]
+    Identity(#[from] IdentityError),
     /// The request breaks rules.
     #[error("the request is invalid")]
     Invalid(Vec<Violation>),
@@ -33,6 +45,10 @@ impl Fault for MemberError {
             Self::TenantNotFound => Code::TenantNotFound,
             Self::SessionEnded => Code::SessionEnded,
             Self::Forbidden(source) => source.code(),
+            Self::NotFound => Code::NotFound,
+            Self::AlreadyMember => Code::AlreadyMember,
+            Self::Role(source) => source.code(),
+            Self::Identity(source) => source.code(),
             Self::Invalid(_) => Code::Validation,
             Self::Database(source) => source.code(),
         }
@@ -41,6 +57,7 @@ impl Fault for MemberError {
     fn detail(&self) -> Cow<'static, str> {
         match self {
             Self::Forbidden(source) => source.detail(),
+            Self::Role(source) => source.detail(),
             _ => self.code().title().into(),
         }
     }
@@ -48,6 +65,8 @@ impl Fault for MemberError {
     fn violations(&self) -> Vec<Violation> {
         match self {
             Self::Invalid(violations) => violations.clone(),
+            Self::Role(source) => source.violations(),
+            Self::Identity(source) => source.violations(),
             _ => Vec::new(),
         }
     }

@@ -6,13 +6,17 @@ use bulkhead_kernel::{
     ids::{IdentityId, SessionId, TenantId},
     page::{Page, PageRequest},
 };
+use bulkhead_mail::{Template, jobs::SendMail};
 use bulkhead_tenancy::{DbError, OwnerTx, TenantSelector, TenantTx};
 use tracing::instrument;
 
-use super::{Authority, Member, MemberError, model::Search, store};
+use super::{Authority, Member, MemberChanges, MemberError, NewMember, model::Search, store};
 use crate::{
-    Iam, Scope, memberships,
+    Iam, Scope,
+    grants::{self, Turn},
+    identities, memberships,
     permissions::{Permission, SystemRole},
+    roles::{self, Role},
 };
 
 /// What the person may do in the tenant, at most a second old.
@@ -74,6 +78,150 @@ pub async fn list(
     let search = search.map(Search::parse).transpose();
     let search = search.map_err(|violation| MemberError::Invalid(vec![violation]))?;
     Ok(store::list(tx, search.as_ref(), page).await?)
+}
+
+/// One member.
+#[instrument(skip_all)]
+pub async fn get(scope: &Scope, tx: &mut TenantTx, id: IdentityId) -> Result<Member, MemberError> {
+    scope.require(Permission::UserRead)?;
+    find(tx, id).await
+}
+
+/// One member, whoever asks.
+pub async fn find(tx: &mut TenantTx, id: IdentityId) -> Result<Member, MemberError> {
+    store::find(tx, id).await?.ok_or(MemberError::NotFound)
+}
+
+/// Makes the person with this address a member, and an identity without a password where they are none. Who was a member
+/// and is inactive is let in again, with the roles they kept. The person gets a mail; the answer is the same, and so is
+/// the work, whether or not the address was known.
+#[instrument(skip_all)]
+pub async fn add(scope: &Scope, iam: &Iam, new: &NewMember) -> Result<Member, MemberError> {
+    let mut tx = iam.db.tenant(scope.tenant.id).await?;
+    may_add(scope, &mut tx, new).await?;
+    tx.commit().await?;
+    let names = [&new.first_name, &new.last_name];
+    let (id, is_new) = identities::service::claim(iam, &new.email, names).await?;
+    let mut tx = iam.db.tenant(scope.tenant.id).await?;
+    let (turn, roles) = may_add(scope, &mut tx, new).await?;
+    let member = insert(scope, &mut tx, turn, id, new, &roles).await?;
+    let template = if is_new {
+        Template::AccountCreated
+    } else {
+        Template::MemberAdded
+    };
+    let mail = SendMail { to: id, template };
+    bulkhead_jobs::enqueue(&scope.origin, &mut tx, &mail).await?;
+    tx.commit().await?;
+    Ok(member)
+}
+
+/// Takes the turn, and refuses where the principal may not add this person with these roles.
+async fn may_add(scope: &Scope, tx: &mut TenantTx, new: &NewMember) -> Result<(Turn, Vec<Role>), MemberError> {
+    let turn = Turn::take(scope, tx).await?;
+    turn.require(Permission::UserCreate)?;
+    if !new.roles.is_empty() {
+        turn.require(Permission::RoleAssignUsers)?;
+    }
+    let roles = roles::service::grantable(&turn, tx, &new.roles).await?;
+    if store::is_active(tx, &new.email).await? {
+        return Err(MemberError::AlreadyMember);
+    }
+    Ok((turn, roles))
+}
+
+async fn insert(
+    scope: &Scope,
+    tx: &mut TenantTx,
+    turn: Turn,
+    id: IdentityId,
+    new: &NewMember,
+    roles: &[Role],
+) -> Result<Member, MemberError> {
+    let was_there = store::find(tx, id).await?.is_some();
+    turn.require_above(tx, &[id]).await?;
+    let member = Member {
+        id,
+        email: new.email.as_str().to_owned(),
+        first_name: new.first_name.as_str().to_owned(),
+        last_name: new.last_name.as_str().to_owned(),
+        is_active: true,
+        roles: Vec::new(),
+    };
+    let written = store::upsert(tx, &member, scope.clock.now()).await;
+    written.map_err(|error| match error.constraint() {
+        Some("members_email_key") => MemberError::AlreadyMember,
+        _ => error.into(),
+    })?;
+    grants::service::give(scope, tx, id, roles).await?;
+    turn.finish(tx, &[id]).await?;
+    let member = find(tx, id).await?;
+    let event = scope.event("user.create").on("user", id);
+    let event = event.change("is_active", was_there.then_some(false), true).change(
+        "roles",
+        None::<String>,
+        member.roles.clone(),
+    );
+    bulkhead_audit::record(tx, event).await?;
+    Ok(member)
+}
+
+/// Renames a member within the tenant, lets them in or keeps them out. Who is kept out keeps their roles.
+#[instrument(skip_all)]
+pub async fn update(
+    scope: &Scope,
+    tx: &mut TenantTx,
+    id: IdentityId,
+    changes: &MemberChanges,
+) -> Result<Member, MemberError> {
+    let (turn, before) = lock(scope, tx, Permission::UserUpdate, id).await?;
+    let mut after = before.clone();
+    if let Some(is_active) = changes.is_active {
+        after.is_active = is_active;
+    }
+    if let Some(name) = &changes.first_name {
+        name.as_str().clone_into(&mut after.first_name);
+    }
+    if let Some(name) = &changes.last_name {
+        name.as_str().clone_into(&mut after.last_name);
+    }
+    if before == after {
+        return Ok(after);
+    }
+    store::upsert(tx, &after, scope.clock.now()).await?;
+    turn.finish(tx, &[id]).await?;
+    let event = scope.event("user.update").on("user", id);
+    let event = event
+        .change("is_active", before.is_active, after.is_active)
+        .change("first_name", before.first_name, after.first_name.as_str())
+        .change("last_name", before.last_name, after.last_name.as_str());
+    bulkhead_audit::record(tx, event).await?;
+    Ok(after)
+}
+
+/// Removes a member from the tenant with all roles; the person stays who they are everywhere else.
+#[instrument(skip_all)]
+pub async fn remove(scope: &Scope, tx: &mut TenantTx, id: IdentityId) -> Result<(), MemberError> {
+    let (turn, member) = lock(scope, tx, Permission::UserDelete, id).await?;
+    store::delete(tx, id).await?;
+    turn.finish(tx, &[]).await?;
+    let event = scope.event("user.delete").on("user", id);
+    let event = event.change("roles", member.roles, None::<String>);
+    Ok(bulkhead_audit::record(tx, event).await?)
+}
+
+/// A member whom the principal may touch in this very moment: one who holds no more than they do.
+async fn lock(
+    scope: &Scope,
+    tx: &mut TenantTx,
+    permission: Permission,
+    id: IdentityId,
+) -> Result<(Turn, Member), MemberError> {
+    let turn = Turn::take(scope, tx).await?;
+    turn.require(permission)?;
+    let member = find(tx, id).await?;
+    turn.require_above(tx, &[id]).await?;
+    Ok((turn, member))
 }
 
 /// Makes the person an owner of the tenant whose schema the transaction has entered. Done before: nothing.

@@ -1,6 +1,7 @@
 //! Rows of `members`, `member_roles` and what they join.
 
 use bulkhead_kernel::{
+    email::Email,
     ids::{IdentityId, SessionId, TenantId},
     page::{Page, PageRequest},
 };
@@ -115,6 +116,95 @@ pub(super) async fn list(
         total,
         request: page,
     })
+}
+
+/// One member; `None` for who is none.
+pub(super) async fn find(tx: &mut TenantTx, id: IdentityId) -> Result<Option<Member>, DbError> {
+    let row = sqlx::query!(
+        r#"
+        SELECT m.email,
+               m.first_name,
+               m.last_name,
+               m.status = 'active'   AS "is_active!",
+               ARRAY(SELECT r.name
+                     FROM member_roles AS g
+                              JOIN roles AS r ON r.id = g.role_id
+                     WHERE g.identity_id = m.identity_id
+                     ORDER BY r.name) AS "roles!"
+        FROM members AS m
+        WHERE m.identity_id = $1
+        "#,
+        id.uuid(),
+    )
+    .fetch_optional(tx.conn())
+    .await?;
+    Ok(row.map(|row| Member {
+        id,
+        email: row.email,
+        first_name: row.first_name,
+        last_name: row.last_name,
+        is_active: row.is_active,
+        roles: row.roles,
+    }))
+}
+
+/// Whether an active member has this address.
+pub(super) async fn is_active(tx: &mut TenantTx, email: &Email) -> Result<bool, DbError> {
+    let is_there = sqlx::query_scalar!(
+        r#"
+        SELECT EXISTS (SELECT FROM members WHERE email = $1 AND status = 'active') AS "is_there!"
+        "#,
+        email.as_str(),
+    )
+    .fetch_one(tx.conn())
+    .await?;
+    Ok(is_there)
+}
+
+/// Writes the member as they are to be, new or again.
+pub(super) async fn upsert(tx: &mut TenantTx, member: &Member, now: DateTime<Utc>) -> Result<(), DbError> {
+    sqlx::query!(
+        r#"
+        INSERT INTO members (identity_id, email, first_name, last_name, status, created_at, updated_at)
+        VALUES ($1, $2, $3, $4, $5, $6, $6)
+        ON CONFLICT (identity_id) DO UPDATE SET first_name = EXCLUDED.first_name,
+                                                last_name  = EXCLUDED.last_name,
+                                                status     = EXCLUDED.status,
+                                                updated_at = EXCLUDED.updated_at
+        "#,
+        member.id.uuid(),
+        member.email,
+        member.first_name,
+        member.last_name,
+        if member.is_active { "active" } else { "inactive" },
+        now,
+    )
+    .execute(tx.conn())
+    .await?;
+    Ok(())
+}
+
+/// Removes the member and their roles, and the tenant from what they may choose.
+pub(super) async fn delete(tx: &mut TenantTx, id: IdentityId) -> Result<(), DbError> {
+    sqlx::query!(
+        r#"
+        DELETE
+        FROM members
+        WHERE identity_id = $1
+        "#,
+        id.uuid(),
+    )
+    .execute(tx.conn())
+    .await?;
+    sqlx::query!(
+        r#"
+        SELECT control.delete_membership($1) AS deleted
+        "#,
+        id.uuid(),
+    )
+    .fetch_one(tx.conn())
+    .await?;
+    Ok(())
 }
 
 /// Copies the person into the tenant whose schema the transaction has entered.

@@ -19,6 +19,8 @@ pub enum Kind {
     Conflict,
     /// It was there and will not come back.
     Gone,
+    /// It is no longer as the caller last saw it.
+    PreconditionFailed,
     /// More than we take.
     TooLarge,
     /// A part that the thing does not have.
@@ -100,6 +102,11 @@ codes! {
     SlugTaken = "slug_taken", Conflict, "The slug is taken.";
     TenantStateConflict = "tenant_state_conflict", Conflict, "The tenant's state does not allow this.";
     NameTaken = "name_taken", Conflict, "The name is taken.";
+    AlreadyMember = "already_member", Conflict, "This person is a member already.";
+    MemberUnlinked = "member_unlinked", Conflict, "Nobody here is known to be this member.";
+    LastOwner = "last_owner", Conflict, "The tenant would be left without an active owner.";
+    SystemRole = "system_role", Conflict, "Roles of the system cannot be changed.";
+    RoleAssigned = "role_assigned", Conflict, "The role is still assigned.";
     IdempotencyInProgress = "idempotency_in_progress", Conflict, "The same request is still running.";
     ExportInProgress = "export_in_progress", Conflict, "The tenant is being exported already.";
     ExportNotReady = "export_not_ready", Conflict, "The archive is not ready.";
@@ -108,6 +115,7 @@ codes! {
     DoctorBusy = "doctor_busy", Conflict, "An examination is already under way.";
     MigrationUnderWay = "migration_under_way", Conflict, "Another migration of the fleet is open.";
     MigrationState = "migration_state", Conflict, "The migration is in a state that does not allow this.";
+    PreconditionFailed = "precondition_failed", PreconditionFailed, "It has changed since you last saw it.";
     BodyTooLarge = "body_too_large", TooLarge, "The body is larger than 1 MiB.";
     ArchiveTooLarge = "archive_too_large", TooLarge, "The archive is larger than what is taken here.";
     RangeNotSatisfiable = "range_not_satisfiable", OutOfRange, "The archive has no such part.";

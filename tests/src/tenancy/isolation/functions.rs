@@ -80,6 +80,16 @@ pub(super) const GRANTED: &[(&str, &str, &str)] = &[
         "templates are the platform's and the same for all",
     ),
     (
+        "control.set_membership(uuid,text,text)",
+        "bulkhead_tenants",
+        "the row's tenant is the role's; tells of a random id whether it is somebody's",
+    ),
+    (
+        "control.delete_membership(uuid)",
+        "bulkhead_tenants",
+        "only the row of the role's tenant",
+    ),
+    (
         "control.hardening()",
         "bulkhead_control",
         "reads the catalog, with the caller's own rights",
