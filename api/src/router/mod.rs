@@ -9,8 +9,8 @@ use crate::{
     middleware::{Observer, cors, guard, observe},
     openapi,
     routes::{
-        archives, auth, docs, doctor, lifecycle, migrations, onboarding, platform, service, tenants, users,
-        vm_templates, vms, whoami,
+        archives, auth, docs, doctor, invitations, lifecycle, migrations, onboarding, platform, service, tenants,
+        users, vm_templates, vms, whoami,
     },
     state::{AppState, RequestLimits},
 };
@@ -75,6 +75,8 @@ fn for_anyone() -> OpenApiRouter<AppState> {
         .routes(routes!(auth::token))
         .routes(routes!(auth::login))
         .routes(routes!(auth::refresh))
+        .routes(routes!(invitations::lookup))
+        .routes(routes!(invitations::accept))
 }
 
 /// People, in whatever tenant.
@@ -105,6 +107,9 @@ fn for_members() -> OpenApiRouter<AppState> {
     OpenApiRouter::default()
         .routes(routes!(whoami::get))
         .routes(routes!(users::list))
+        .routes(routes!(invitations::list, invitations::create))
+        .routes(routes!(invitations::get, invitations::update, invitations::delete))
+        .routes(routes!(invitations::resend))
         .routes(routes!(vm_templates::list))
         .routes(routes!(vms::list, vms::create))
         .routes(routes!(vms::get, vms::delete))

@@ -4,6 +4,7 @@ pub mod archives;
 pub mod auth;
 pub mod docs;
 pub mod doctor;
+pub mod invitations;
 pub mod lifecycle;
 pub mod migrations;
 pub mod onboarding;

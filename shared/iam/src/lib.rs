@@ -13,6 +13,7 @@ mod bundle;
 mod fixtures;
 pub mod grants;
 pub mod identities;
+pub mod invitations;
 pub mod members;
 pub mod memberships;
 pub mod passwords;

@@ -18,7 +18,7 @@ async fn send(run: &Run, job: &SendMail, mailer: &Mailer) -> Result<(), MailErro
     let Recipient { email, first_name } = recipient(run, job.to).await?;
     let letter = Letter {
         id: run.job,
-        identity: job.to,
+        identity: Some(job.to),
         to: email.ok_or(MailError::Unmailable)?,
         template: job.template.name(),
         text: job.template.render(&first_name, ""),

@@ -13,6 +13,7 @@
 mod deliver;
 mod error;
 mod html;
+mod invitation;
 pub mod jobs;
 mod letter;
 mod mailer;
@@ -22,5 +23,6 @@ mod template;
 
 pub use deliver::deliver;
 pub use error::MailError;
+pub use invitation::InvitationMail;
 pub use mailer::Mailer;
 pub use template::Template;

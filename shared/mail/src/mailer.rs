@@ -2,13 +2,16 @@
 
 use std::sync::Arc;
 
-use bulkhead_kernel::config::{Mail, MailDriver};
+use bulkhead_kernel::config::{Mail, MailDriver, MailLinks};
 
 use crate::{MailError, letter::Letter, smtp::Smtp};
 
 /// Carries mail as the settings say. Cheap to clone; a connection lives for one mail.
 #[derive(Clone)]
-pub struct Mailer(Carrier);
+pub struct Mailer {
+    carrier: Carrier,
+    links: MailLinks,
+}
 
 #[derive(Clone)]
 enum Carrier {
@@ -19,18 +22,32 @@ enum Carrier {
 impl Mailer {
     /// A mailer by the settings; connects to nothing yet.
     pub fn new(settings: &Mail) -> Result<Self, MailError> {
-        Ok(Self(match &settings.driver {
+        let carrier = match &settings.driver {
             MailDriver::Log => Carrier::Log,
             MailDriver::Smtp(server) => Carrier::Smtp(Arc::new(Smtp::new(server, settings)?)),
-        }))
+        };
+        Ok(Self {
+            carrier,
+            links: settings.links.clone(),
+        })
+    }
+
+    /// The link to a page of the frontend. The secret stands behind a #, so that no server along the way gets it into its log.
+    pub(crate) fn page(&self, page: &str, secret: &str) -> String {
+        format!("{}/{page}#token={secret}", self.links.base)
     }
 
     /// `Ok` means that the relay has taken it over; the log takes everything.
     pub(crate) async fn send(&self, letter: &Letter) -> Result<(), MailError> {
-        match &self.0 {
+        match &self.carrier {
             Carrier::Smtp(smtp) => smtp.send(letter).await,
             Carrier::Log => {
-                tracing::info!(mail.template = letter.template, identity.id = %letter.identity, "mail kept: the driver is log");
+                tracing::info!(
+                    mail.template = letter.template,
+                    identity.id = letter.identity.map(tracing::field::display),
+                    mail.link = letter.text.link,
+                    "mail kept: the driver is log"
+                );
                 Ok(())
             }
         }

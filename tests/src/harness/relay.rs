@@ -68,6 +68,7 @@ impl Relay {
         vec![
             ("BULKHEAD__MAIL__DRIVER", "smtp".into()),
             ("BULKHEAD__MAIL__SMTP_URL", format!("smtp://127.0.0.1:{}", self.port)),
+            ("BULKHEAD__MAIL__LINK_BASE", "https://app.example.com".into()),
         ]
     }
 

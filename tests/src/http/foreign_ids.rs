@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use bulkhead_kernel::ids::{ExportId, ImportId, MigrationRunId, ReceiptId, TenantId, VmId};
+use bulkhead_kernel::ids::{ExportId, ImportId, InvitationId, MigrationRunId, ReceiptId, RoleId, TenantId, VmId};
 use http::Method;
 use serde_json::{Value, json};
 
@@ -59,8 +59,19 @@ async fn machine(founder: &Founder) -> String {
     vm["id"].as_str().unwrap().to_owned()
 }
 
+async fn invitation(app: &App, founder: &Founder) -> String {
+    let mut connection = app.db.look_into(founder.tenant).await;
+    let role: uuid::Uuid = sqlx::query_scalar("SELECT id FROM roles WHERE name = 'viewer'")
+        .fetch_one(&mut connection)
+        .await
+        .unwrap();
+    let wanted = json!({ "email": "guest@example.com", "role_ids": [RoleId::from(role)] });
+    let made = founder.client.post("/api/v1/invitations", &wanted).await.expect(201);
+    made["id"].as_str().unwrap().to_owned()
+}
+
 /// The ids of each noun that stands before an id in a path. A route with a new noun gets its line here.
-async fn ids(ada: &Founder, bob: &Founder) -> BTreeMap<&'static str, Ids> {
+async fn ids(app: &App, ada: &Founder, bob: &Founder) -> BTreeMap<&'static str, Ids> {
     let tenants = || Ids {
         own: ada.tenant.to_string(),
         foreign: bob.tenant.to_string(),
@@ -70,6 +81,11 @@ async fn ids(ada: &Founder, bob: &Founder) -> BTreeMap<&'static str, Ids> {
         own: machine(ada).await,
         foreign: machine(bob).await,
         missing: VmId::new().to_string(),
+    };
+    let invitations = Ids {
+        own: invitation(app, ada).await,
+        foreign: invitation(app, bob).await,
+        missing: InvitationId::new().to_string(),
     };
     // What only operators have is closed to every member, whatever the id.
     let nobodys = |id: &dyn Fn() -> String| Ids {
@@ -81,6 +97,7 @@ async fn ids(ada: &Founder, bob: &Founder) -> BTreeMap<&'static str, Ids> {
         ("tenants", tenants()),
         ("orgs", tenants()),
         ("vms", vms),
+        ("invitations", invitations),
         ("imports", nobodys(&|| ImportId::new().to_string())),
         ("migrations", nobodys(&|| MigrationRunId::new().to_string())),
         ("receipts", nobodys(&|| ReceiptId::new().to_string())),
@@ -114,7 +131,7 @@ async fn answer(client: &Client, route: &Route, path: &str) -> (u16, String, Str
 async fn on_every_route_a_foreign_id_answers_byte_for_byte_like_one_that_does_not_exist() {
     let app = App::start().await;
     let (ada, bob) = (app.founder("acme").await, app.founder("bolt").await);
-    let ids = ids(&ada, &bob).await;
+    let ids = ids(&app, &ada, &bob).await;
     let document = app.client.get("/openapi.json").await.expect(200);
     let routes = routes(&document);
     assert!(routes.len() >= 7, "{routes:?}");

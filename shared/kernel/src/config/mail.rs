@@ -5,7 +5,7 @@ use std::{net::IpAddr, time::Duration};
 use percent_encoding::percent_decode_str;
 use url::Url;
 
-use super::reader::SectionReader;
+use super::{Section, mistakes::Mistakes, reader::SectionReader, template};
 use crate::{email::Mailbox, secret::Secret};
 
 /// What carries mail.
@@ -26,6 +26,19 @@ pub struct Mail {
     pub from: Mailbox,
     /// For one mail, from the connection to the server's last word.
     pub timeout: Duration,
+    /// The links in them.
+    pub links: MailLinks,
+}
+
+/// The links in mails.
+#[derive(Debug, Clone)]
+pub struct MailLinks {
+    /// The URL of the frontend, without a slash at its end.
+    pub base: String,
+    /// How long the link that verifies an address works.
+    pub verify: Duration,
+    /// How long the link to another password works.
+    pub reset: Duration,
 }
 
 /// A relay, as its URL describes it.
@@ -65,7 +78,44 @@ impl Mail {
             driver: driver(section),
             from: from(section),
             timeout: section.secs("timeout_secs", 1..=300),
+            links: links(section),
         }
+    }
+
+    /// The driver `log` writes links that work to the log, so it is for development: where clients reach the API on this very
+    /// machine. Whoever sends mail refuses to start elsewhere without a relay.
+    pub(super) fn check_development(&self, public_url: &str, mistakes: &mut Mistakes) {
+        let host = Url::parse(public_url).ok().and_then(|url| url.host_str().map(bare));
+        if matches!(self.driver, MailDriver::Log) && mistakes.is_empty() && !host.is_some_and(|host| is_loopback(&host))
+        {
+            let expected = "must be smtp, as BULKHEAD__SERVER__PUBLIC_URL is not this very machine: \
+                            log writes the links of mails to the log, which is for development";
+            mistakes.add_missing(
+                Section::Mail,
+                template::env_key(Section::Mail.name(), "driver"),
+                expected,
+            );
+        }
+    }
+}
+
+/// A host of a URL without the brackets of IPv6.
+fn bare(host: &str) -> String {
+    host.trim_start_matches('[').trim_end_matches(']').to_owned()
+}
+
+fn links(section: &mut SectionReader<'_, '_>) -> MailLinks {
+    let base = section.base_url("link_base", &["https", "http"]);
+    if base.is_empty() && section.text("driver") == "smtp" {
+        section.require(
+            "link_base",
+            "is required for the driver smtp: the URL of the pages that links in mails open",
+        );
+    }
+    MailLinks {
+        base,
+        verify: section.secs("verify_link_secs", 60..=30 * 86_400),
+        reset: section.secs("reset_link_secs", 60..=86_400),
     }
 }
 
@@ -113,7 +163,7 @@ impl SmtpServer {
     fn parse(text: &str) -> Result<Self, &'static str> {
         let url = Url::parse(text).map_err(|_| SHAPE)?;
         let host = url.host_str().filter(|host| !host.is_empty()).ok_or(SHAPE)?;
-        let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+        let host = bare(host);
         let credentials = credentials(&url)?;
         let is_bare = matches!(url.path(), "" | "/") && url.fragment().is_none();
         let security = match (url.scheme(), url.query()) {

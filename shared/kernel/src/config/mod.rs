@@ -27,7 +27,7 @@ pub use auth::{Auth, SignInLimits};
 pub use compute::{Compute, DriverKind};
 pub use database::{Database, Redis};
 pub use jobs::Jobs;
-pub use mail::{Mail, MailDriver, SmtpSecurity, SmtpServer};
+pub use mail::{Mail, MailDriver, MailLinks, SmtpSecurity, SmtpServer};
 pub use mistakes::{Mistake, Mistakes};
 pub use server::Server;
 pub use source::ConfigSource;
@@ -155,6 +155,7 @@ impl Config {
             description,
         };
         reader.finish();
+        config.mail.check_development(&config.server.public_url, &mut mistakes);
         mistakes.keep_missing_of(needed);
         if mistakes.is_empty() { Ok(config) } else { Err(mistakes) }
     }

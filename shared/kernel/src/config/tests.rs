@@ -126,13 +126,39 @@ fn all_mistakes_are_reported_together_without_values() {
 fn a_relay_is_needed_only_to_send_through_it() {
     let smtp = ("BULKHEAD__MAIL__DRIVER", "smtp");
     let relay = ("BULKHEAD__MAIL__SMTP_URL", "smtps://ada:hunter2@mail.example.com");
-    let config = load(&[smtp, relay]).unwrap_or_else(|mistakes| panic!("{mistakes}"));
+    let base = ("BULKHEAD__MAIL__LINK_BASE", "https://app.example.com/");
+    let config = load(&[smtp, relay, base]).unwrap_or_else(|mistakes| panic!("{mistakes}"));
     assert!(matches!(config.mail.driver, MailDriver::Smtp(_)));
     assert!(!config.describe().contains("hunter2"));
+    assert_eq!(config.mail.links.base, "https://app.example.com");
+    assert_eq!(mistakes(load(&[smtp, relay])).len(), 1);
     assert!(load(&[relay]).is_ok_and(|config| matches!(config.mail.driver, MailDriver::Log)));
-    assert_eq!(mistakes(load(&[smtp])).len(), 1);
+    assert_eq!(mistakes(load(&[smtp, base])).len(), 1);
     let env = URLS.iter().chain([&smtp]).copied();
     assert!(Config::load_for(ConfigSource::from_env(env), &[Section::Auth]).is_ok());
+}
+
+#[test]
+fn who_sends_mail_needs_a_relay_unless_the_api_is_on_this_machine() {
+    let at = |url| ("BULKHEAD__SERVER__PUBLIC_URL", url);
+    for here in ["http://localhost:8080", "http://[::1]:8080", "http://127.0.0.1"] {
+        assert!(load(&[at(here)]).is_ok(), "{here}");
+    }
+    let elsewhere = at("https://api.example.com");
+    let lines = mistakes(load(&[elsewhere]));
+    assert!(
+        lines.len() == 1 && lines[0].starts_with("BULKHEAD__MAIL__DRIVER: must be smtp"),
+        "{lines:?}"
+    );
+    let relay = [
+        elsewhere,
+        ("BULKHEAD__MAIL__DRIVER", "smtp"),
+        ("BULKHEAD__MAIL__SMTP_URL", "smtps://mail.example.com"),
+        ("BULKHEAD__MAIL__LINK_BASE", "https://app.example.com"),
+    ];
+    assert!(load(&relay).is_ok());
+    let env = URLS.iter().chain([&elsewhere]).copied();
+    assert!(Config::load_for(ConfigSource::from_env(env), &[Section::Server]).is_ok());
 }
 
 #[test]
@@ -160,6 +186,9 @@ fn what_is_out_of_range_is_refused() {
         ("MAIL__FROM", "Bulkhead"),
         ("MAIL__FROM", "Bülkhead <bülkhead@example.com>"),
         ("MAIL__TIMEOUT_SECS", "0"),
+        ("MAIL__LINK_BASE", "app.example.com"),
+        ("MAIL__VERIFY_LINK_SECS", "59"),
+        ("MAIL__RESET_LINK_SECS", "0"),
         ("COMPUTE__DRIVER", "vsphere"),
         ("TELEMETRY__LOG_LEVEL", "inof"),
         ("TELEMETRY__LOG_LEVEL", ""),

@@ -6,7 +6,10 @@ use std::{
 };
 
 use bulkhead_jobs::Outcome;
-use bulkhead_kernel::{config::MailDriver, secret::Secret};
+use bulkhead_kernel::{
+    config::{MailDriver, MailLinks},
+    secret::Secret,
+};
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
     net::{TcpListener, TcpStream},
@@ -65,6 +68,11 @@ impl Relay {
             driver: MailDriver::Smtp(server),
             from: "Bulkhead <no-reply@example.com>".parse().unwrap(),
             timeout: self.timeout,
+            links: MailLinks {
+                base: "https://app.example.com".into(),
+                verify: PATIENCE,
+                reset: PATIENCE,
+            },
         };
         Mailer::new(&settings).unwrap()
     }
