@@ -134,7 +134,7 @@ async fn what_is_no_genuine_token_is_told_to_be_no_invitation() {
         format!("{inv}_{id}_{no_tenant}_{secret}"),
         format!("{inv}_{id}_{bolt}_{secret}"),
         format!("{inv}_{id}_{tenant}"),
-        "nonsense\0".into(),
+        "nonsense".into(),
         String::new(),
     ];
     let bob = scene.person("bob@example.com", true).await;

@@ -11,7 +11,7 @@ use http::Method;
 use serde_json::{Value, json};
 use sqlx::AssertSqlSafe;
 
-use crate::harness::{Answer, App, Client, Founder, Options, PASSWORD, Relay, eventually, run};
+use crate::harness::{Answer, App, Client, Founder, Mail, Options, PASSWORD, Relay, eventually, run};
 
 /// A product that mails through a relay, and a company in it.
 pub(super) struct Scene {
@@ -64,7 +64,7 @@ impl Scene {
     /// The same, and the text behind the link of its mail.
     pub(super) async fn invited(&self, email: &str, role: &str) -> (String, String) {
         let invitation = self.invite(email, role).await;
-        let token = self.token(email, 0).await;
+        let token = self.token(&email.to_lowercase(), 0).await;
         (format!("/api/v1/invitations/{}", text(&invitation, "id")), token)
     }
 
@@ -72,8 +72,9 @@ impl Scene {
     pub(super) async fn token(&self, email: &str, n: usize) -> String {
         eventually("the mail arrives", async || {
             let mails = self.relay.mails(0).await;
-            let mut mails = mails.iter().filter(|mail| mail.to == email).filter_map(|mail| {
-                let (_, rest) = mail.text.split_once("/accept-invitation#token=")?;
+            let texts = mails.iter().filter(|mail| mail.to == email).map(decoded);
+            let mut mails = texts.filter_map(|text| {
+                let (_, rest) = text.split_once("/accept-invitation#token=")?;
                 let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != '-')?;
                 Some(rest[..end].to_owned())
             });
@@ -121,6 +122,11 @@ impl Scene {
         let count = sqlx::query_scalar(AssertSqlSafe(sql.to_owned()));
         count.fetch_one(&mut connection).await.unwrap()
     }
+}
+
+/// The mail as its reader has it: long lines travel in pieces (RFC 2045, 6.7).
+pub(super) fn decoded(mail: &Mail) -> String {
+    mail.text.replace("=\n", "").replace("=3D", "=")
 }
 
 pub(super) async fn role(app: &App, founder: &Founder, name: &str) -> String {

@@ -17,8 +17,8 @@ use bulkhead_kernel::{
 };
 
 pub use body::{
-    AcceptInvitation, AcceptedBody, CreateInvitation, InvitationBody, InvitationQuery, LookupInvitation, OfferBody,
-    ResendInvitation, UpdateInvitation,
+    AcceptInvitation, AcceptedBody, CreateInvitation, InvitationBody, InvitationQuery, InvitedRoleBody,
+    LookupInvitation, OfferBody, ResendInvitation, UpdateInvitation,
 };
 
 use super::page::PageBody;
