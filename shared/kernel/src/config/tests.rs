@@ -82,7 +82,7 @@ fn every_type_is_read_from_the_environment() {
             "BULKHEAD__SERVER__CORS_ALLOWED_ORIGINS",
             "https://a.example, http://b.example:3000,",
         ),
-        ("BULKHEAD__SERVER__PUBLIC_URL", "https://api.example.com/"),
+        ("BULKHEAD__SERVER__PUBLIC_URL", "https://localhost:8443/"),
         ("BULKHEAD__AUTH__REQUIRE_VERIFIED_EMAIL", "false"),
         ("BULKHEAD__DATABASE__ACQUIRE_TIMEOUT_MS", "1500"),
         ("BULKHEAD__TELEMETRY__LOG_FORMAT", "text"),
@@ -93,7 +93,7 @@ fn every_type_is_read_from_the_environment() {
         config.server.cors_allowed_origins,
         ["https://a.example", "http://b.example:3000"]
     );
-    assert_eq!(config.server.public_url, "https://api.example.com");
+    assert_eq!(config.server.public_url, "https://localhost:8443");
     assert!(!config.auth.require_verified_email);
     assert_eq!(config.database.acquire_timeout.as_millis(), 1500);
     assert_eq!(config.telemetry.log_format, LogFormat::Text);
