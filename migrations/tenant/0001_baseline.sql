@@ -328,3 +328,42 @@ CREATE TABLE audit_events
 );
 
 CREATE INDEX audit_events_occurred_idx ON audit_events (occurred_at DESC, id DESC);
+
+-- Invitations: who follows the link in the mail becomes a member with these roles.
+CREATE TABLE invitations
+(
+    id            uuid        NOT NULL,
+    email         text        NOT NULL,
+    -- One whose time is over is shown as expired by expires_at; it is written down only where a newer one takes its place.
+    state         text        NOT NULL DEFAULT 'pending',
+    -- Rises with every change; the ETag.
+    version       bigint      NOT NULL DEFAULT 1,
+    -- Rises with every resend: what an older mail carries is worth nothing.
+    generation    integer     NOT NULL DEFAULT 1,
+    -- Of the secrets that the mail of this generation went out with: one, or more where it went out more than once.
+    secret_hashes bytea[]     NOT NULL DEFAULT '{}',
+    invited_by    uuid        NOT NULL,
+    -- By whose rights the roles are judged when it is accepted: who last made, changed or resent it.
+    granted_by    uuid        NOT NULL,
+    accepted_by   uuid,
+    created_at    timestamptz NOT NULL,
+    expires_at    timestamptz NOT NULL,
+    closed_at     timestamptz,
+    CONSTRAINT invitations_pkey PRIMARY KEY (id),
+    CONSTRAINT invitations_email_check CHECK (email = lower(email) AND octet_length(email) <= 254),
+    CONSTRAINT invitations_state_check CHECK (state IN ('pending', 'accepted', 'revoked', 'expired')),
+    CONSTRAINT invitations_closed_check CHECK ((state = 'pending') = (closed_at IS NULL)
+        AND (state = 'accepted') = (accepted_by IS NOT NULL))
+);
+
+CREATE UNIQUE INDEX invitations_pending_key ON invitations (email) WHERE state = 'pending';
+CREATE INDEX invitations_list_idx ON invitations (created_at DESC, id DESC);
+
+-- A role that is deleted leaves its id here: the invitation then fails, where one role fewer would go unnoticed.
+CREATE TABLE invitation_roles
+(
+    invitation_id uuid NOT NULL,
+    role_id       uuid NOT NULL,
+    CONSTRAINT invitation_roles_pkey PRIMARY KEY (invitation_id, role_id),
+    CONSTRAINT invitation_roles_invitation_fkey FOREIGN KEY (invitation_id) REFERENCES invitations (id) ON DELETE CASCADE
+);

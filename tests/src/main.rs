@@ -14,6 +14,7 @@ mod harness;
 mod house;
 mod http;
 mod iam;
+mod invitations;
 mod jobs;
 mod mail;
 mod tenancy;

@@ -1,7 +1,7 @@
 //! The one list: which job is run by what.
 
 use bulkhead_compute::{reconcile::Reconciler, vms::ReconcileVm};
-use bulkhead_iam::members::jobs::CopyNames;
+use bulkhead_iam::{invitations::jobs::SendInvitation, members::jobs::CopyNames};
 use bulkhead_jobs::Registry;
 use bulkhead_kernel::config::Config;
 use bulkhead_mail::{Mailer, jobs::SendMail};
@@ -16,7 +16,7 @@ use bulkhead_tenants::{
 
 use crate::{
     ServeError,
-    handlers::{archives as archive_jobs, mail, members, migrations, tenants, vms},
+    handlers::{archives as archive_jobs, invitations, mail, members, migrations, tenants, vms},
     reconcilers,
 };
 
@@ -54,7 +54,9 @@ pub fn registry(parts: Parts) -> Registry {
         lineage,
     } = parts;
     let exports = archives.clone();
+    let inviting = mailer.clone();
     Registry::new()
+        .handle::<SendInvitation, _, _>(move |run, job| invitations::send(run, job, inviting.clone()))
         .handle::<SendMail, _, _>(move |run, job| mail::send(run, job, mailer.clone()))
         .handle::<CopyNames, _, _>(members::copy_names)
         .handle::<RunMigrations, _, _>(move |run, job| migrations::run(run, job, lineage.clone()))

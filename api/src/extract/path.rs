@@ -9,7 +9,7 @@ use axum::{
 use bulkhead_iam::permissions::Permission;
 use bulkhead_kernel::{
     fault::Code,
-    ids::{ExportId, IdentityId, ImportId, MigrationRunId, ReceiptId, RoleId, SessionId, TenantId, VmId},
+    ids::{ExportId, IdentityId, ImportId, InvitationId, MigrationRunId, ReceiptId, RoleId, SessionId, TenantId, VmId},
 };
 
 use crate::problem::Problem;
@@ -33,6 +33,10 @@ impl Thing for ReceiptId {
 }
 
 impl Thing for SessionId {
+    const MISSING: Code = Code::NotFound;
+}
+
+impl Thing for InvitationId {
     const MISSING: Code = Code::NotFound;
 }
 

@@ -1,6 +1,9 @@
 //! Who asks, and in which tenant. These extractors are the only way from a request to a [`Scope`].
 
-use axum::{extract::FromRequestParts, http::request::Parts};
+use axum::{
+    extract::{FromRequestParts, OptionalFromRequestParts},
+    http::{header, request::Parts},
+};
 use bulkhead_iam::{Principal, Scope, identities, members, sessions, tokens::Claims};
 use bulkhead_kernel::{fault::Code, ids::TenantId, origin::Origin};
 use bulkhead_tenancy::{DbError, TenantRef, TenantSelector};
@@ -55,11 +58,25 @@ impl FromRequestParts<AppState> for SignedIn {
     }
 }
 
+/// Nobody where nothing is said of who asks; what is said must be right.
+impl OptionalFromRequestParts<AppState> for SignedIn {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Option<Self>, Problem> {
+        if parts.headers.contains_key(header::AUTHORIZATION) {
+            let caller = <Self as FromRequestParts<AppState>>::from_request_parts(parts, state).await?;
+            Ok(Some(caller))
+        } else {
+            Ok(None)
+        }
+    }
+}
+
 impl FromRequestParts<AppState> for Operator {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Problem> {
-        let caller = SignedIn::from_request_parts(parts, state).await?;
+        let caller = <SignedIn as FromRequestParts<AppState>>::from_request_parts(parts, state).await?;
         identities::service::require_operator(state.iam(), caller.principal.identity).await?;
         Ok(Self(caller))
     }

@@ -9,8 +9,8 @@ use crate::{
     middleware::{Observer, cors, guard, observe},
     openapi,
     routes::{
-        archives, auth, credentials, docs, doctor, lifecycle, migrations, onboarding, permissions, platform, roles,
-        service, sessions, tenant_users, tenants, users, vm_templates, vms, whoami,
+        archives, auth, credentials, docs, doctor, invitations, lifecycle, migrations, onboarding, permissions,
+        platform, roles, service, sessions, tenant_users, tenants, users, vm_templates, vms, whoami,
     },
     state::{AppState, RequestLimits},
 };
@@ -79,6 +79,8 @@ fn for_anyone() -> OpenApiRouter<AppState> {
         .routes(routes!(credentials::resend_verification))
         .routes(routes!(credentials::forgot))
         .routes(routes!(credentials::reset))
+        .routes(routes!(invitations::lookup))
+        .routes(routes!(invitations::accept))
 }
 
 /// People, in whatever tenant.
@@ -127,6 +129,9 @@ fn for_members() -> OpenApiRouter<AppState> {
         ))
         .routes(routes!(roles::remove_permission))
         .routes(routes!(roles::list_users, roles::set_users))
+        .routes(routes!(invitations::list, invitations::create))
+        .routes(routes!(invitations::get, invitations::update, invitations::delete))
+        .routes(routes!(invitations::resend))
         .routes(routes!(vm_templates::list))
         .routes(routes!(vms::list, vms::create))
         .routes(routes!(vms::get, vms::delete))

@@ -5,6 +5,7 @@ pub mod auth;
 pub mod credentials;
 pub mod docs;
 pub mod doctor;
+pub mod invitations;
 pub mod lifecycle;
 pub mod migrations;
 pub mod onboarding;

@@ -14,6 +14,7 @@ pub mod credentials;
 mod fixtures;
 pub mod grants;
 pub mod identities;
+pub mod invitations;
 pub mod members;
 pub mod memberships;
 pub mod passwords;

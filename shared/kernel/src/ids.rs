@@ -95,6 +95,8 @@ ids! {
     IdentityId = "usr";
     /// A named set of permissions in one tenant.
     RoleId = "rol";
+    /// An invitation into one tenant.
+    InvitationId = "inv";
     /// One sign-in on one device.
     SessionId = "ses";
     /// One link in the chain of a session's refresh tokens.

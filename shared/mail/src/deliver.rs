@@ -22,7 +22,7 @@ async fn send(run: &Run, job: &SendMail, mailer: &Mailer) -> Result<(), MailErro
     let (Recipient { email, first_name }, link) = prepare(run, job, mailer).await?;
     let letter = Letter {
         id: run.job,
-        identity: job.to,
+        identity: Some(job.to),
         to: email.ok_or(MailError::Unmailable)?,
         template: job.template.name(),
         text: job.template.render(&first_name, &link),

@@ -19,7 +19,8 @@ use crate::{MailError, template::Text};
 pub(crate) struct Letter {
     /// Names the mail; the same in every attempt.
     pub(crate) id: JobId,
-    pub(crate) identity: IdentityId,
+    /// The person, where the address is somebody's.
+    pub(crate) identity: Option<IdentityId>,
     pub(crate) to: Email,
     /// The template's name.
     pub(crate) template: &'static str,
@@ -73,7 +74,7 @@ pub(crate) mod tests {
         };
         Letter {
             id: "job_0190a1b2c3d47e5f8a9b0c1d2e3f4a5b".parse().unwrap(),
-            identity: IdentityId::new(),
+            identity: Some(IdentityId::new()),
             to: "ada@example.org".parse().unwrap(),
             template: template.name(),
             text: template.render("Ada", ""),

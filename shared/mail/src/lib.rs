@@ -13,6 +13,7 @@
 mod deliver;
 mod error;
 mod html;
+mod invitation;
 pub mod jobs;
 mod letter;
 pub mod links;
@@ -23,5 +24,6 @@ mod template;
 
 pub use deliver::deliver;
 pub use error::MailError;
+pub use invitation::InvitationMail;
 pub use mailer::Mailer;
 pub use template::Template;

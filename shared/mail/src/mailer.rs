@@ -45,9 +45,14 @@ impl Mailer {
         }
     }
 
-    /// The whole link. The secret stands behind a #, so that no server along the way gets it into its log.
+    /// The link that a token of this purpose is for.
     pub(crate) fn link(&self, purpose: Purpose, token: &Token) -> String {
-        format!("{}/{}#token={}", self.links.base, purpose.page(), token.to_text())
+        self.page(purpose.page(), &token.to_text())
+    }
+
+    /// The link to a page of the frontend. The secret stands behind a #, so that no server along the way gets it into its log.
+    pub(crate) fn page(&self, page: &str, secret: &str) -> String {
+        format!("{}/{page}#token={secret}", self.links.base)
     }
 
     /// `Ok` means that the relay has taken it over; the log takes everything.
@@ -55,7 +60,12 @@ impl Mailer {
         match &self.carrier {
             Carrier::Smtp(smtp) => smtp.send(letter).await,
             Carrier::Log => {
-                tracing::info!(mail.template = letter.template, identity.id = %letter.identity, "mail kept: the driver is log");
+                tracing::info!(
+                    mail.template = letter.template,
+                    identity.id = letter.identity.map(tracing::field::display),
+                    mail.link = letter.text.link,
+                    "mail kept: the driver is log"
+                );
                 Ok(())
             }
         }

@@ -40,6 +40,8 @@ pub(crate) struct Text {
     pub(crate) body: String,
     /// The same as a page.
     pub(crate) html: String,
+    /// The link in both; empty where they have none.
+    pub(crate) link: String,
 }
 
 /// The most characters of a value that are shown.
@@ -92,6 +94,12 @@ impl Template {
     }
 }
 
+/// The mail of an invitation. It goes to whoever somebody typed, so it names the tenant by its slug alone, which can hold
+/// neither a link nor a sentence.
+pub(crate) fn invitation(slug: &str, link: &str) -> Text {
+    fill_all(include_str!("../templates/invitation.txt"), &[("slug", slug)], link)
+}
+
 /// The whole mail. Paragraphs are found before values are put in, so that no value becomes one, nor a link.
 fn fill_all(source: &str, values: &[(&str, &str)], link: &str) -> Text {
     let (head, body) = source.split_once("\n\n").unwrap_or(("", source));
@@ -108,6 +116,7 @@ fn fill_all(source: &str, values: &[(&str, &str)], link: &str) -> Text {
         }
     }
     Text {
+        link: link.to_owned(),
         html: html::page(&subject, &content),
         body: text.join("\n\n") + "\n",
         subject,
@@ -170,7 +179,9 @@ mod tests {
             Template::PasswordReset,
             Template::PasswordChanged,
         ] {
-            let Text { subject, body, html } = template.render("Ada", "https://app.example.com/x");
+            let Text {
+                subject, body, html, ..
+            } = template.render("Ada", "https://app.example.com/x");
             assert!(
                 !subject.is_empty() && subject.len() <= 70 && !subject.contains('\n'),
                 "{subject}"
@@ -213,6 +224,28 @@ mod tests {
         );
         assert_eq!(text.body, "{link}\n\nhttps://ours.example/#t\n");
         assert_eq!(text.html.matches("<a ").count(), 1, "{}", text.html);
+    }
+
+    #[test]
+    fn an_invitation_names_the_tenant_and_has_the_link() {
+        let text = invitation("acme", "https://app.example.com/x#token=y");
+        assert_eq!(text.subject, "You are invited to acme");
+        assert!(
+            text.body.contains("\n\nhttps://app.example.com/x#token=y\n\n"),
+            "{}",
+            text.body
+        );
+        assert_eq!(text.html.matches("<a ").count(), 1, "{}", text.html);
+        let rest = text.body.replace("https://app.example.com/x#token=y", "");
+        assert!(
+            !rest.contains(['{', '}']) && rest.lines().all(|line| line.len() <= 76),
+            "{rest}"
+        );
+        assert!(
+            text.body.starts_with("Hello") && text.body.ends_with("Bulkhead\n"),
+            "{}",
+            text.body
+        );
     }
 
     #[test]

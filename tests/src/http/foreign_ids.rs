@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bulkhead_kernel::ids::{
-    ExportId, IdentityId, ImportId, MigrationRunId, ReceiptId, RoleId, SessionId, TenantId, VmId,
+    ExportId, IdentityId, ImportId, InvitationId, MigrationRunId, ReceiptId, RoleId, SessionId, TenantId, VmId,
 };
 use http::Method;
 use serde_json::{Value, json};
@@ -88,8 +88,19 @@ async fn other_session(founder: &Founder) -> String {
     other.unwrap()["id"].as_str().unwrap().to_owned()
 }
 
+async fn invitation(app: &App, founder: &Founder) -> String {
+    let mut connection = app.db.look_into(founder.tenant).await;
+    let role: uuid::Uuid = sqlx::query_scalar("SELECT id FROM roles WHERE name = 'viewer'")
+        .fetch_one(&mut connection)
+        .await
+        .unwrap();
+    let wanted = json!({ "email": "guest@example.com", "role_ids": [RoleId::from(role)] });
+    let made = founder.client.post("/api/v1/invitations", &wanted).await.expect(201);
+    made["id"].as_str().unwrap().to_owned()
+}
+
 /// The ids of each noun that stands before an id in a path. A route with a new noun gets its line here.
-async fn ids(ada: &Founder, bob: &Founder) -> BTreeMap<&'static str, Ids> {
+async fn ids(app: &App, ada: &Founder, bob: &Founder) -> BTreeMap<&'static str, Ids> {
     let tenants = || Ids {
         own: ada.tenant.to_string(),
         foreign: bob.tenant.to_string(),
@@ -115,6 +126,11 @@ async fn ids(ada: &Founder, bob: &Founder) -> BTreeMap<&'static str, Ids> {
         foreign: other_session(bob).await,
         missing: SessionId::new().to_string(),
     };
+    let invitations = Ids {
+        own: invitation(app, ada).await,
+        foreign: invitation(app, bob).await,
+        missing: InvitationId::new().to_string(),
+    };
     // What only operators have is closed to every member, whatever the id.
     let nobodys = |id: &dyn Fn() -> String| Ids {
         own: id(),
@@ -127,6 +143,7 @@ async fn ids(ada: &Founder, bob: &Founder) -> BTreeMap<&'static str, Ids> {
         ("vms", vms),
         ("users", users),
         ("roles", roles),
+        ("invitations", invitations),
         ("imports", nobodys(&|| ImportId::new().to_string())),
         ("migrations", nobodys(&|| MigrationRunId::new().to_string())),
         ("sessions", sessions),
@@ -165,7 +182,7 @@ async fn answer(client: &Client, route: &Route, path: &str) -> (u16, String, Str
 async fn on_every_route_a_foreign_id_answers_byte_for_byte_like_one_that_does_not_exist() {
     let app = App::start().await;
     let (ada, bob) = (app.founder("acme").await, app.founder("bolt").await);
-    let ids = ids(&ada, &bob).await;
+    let ids = ids(&app, &ada, &bob).await;
     let document = app.client.get("/openapi.json").await.expect(200);
     let routes = routes(&document);
     assert!(routes.len() >= 7, "{routes:?}");

@@ -3,7 +3,7 @@
 use bulkhead_jobs::{Outcome, Owner, Registry, enqueue_for};
 use bulkhead_kernel::{
     config::{Config, ConfigSource},
-    ids::{IdentityId, JobId, TenantId, VmId},
+    ids::{IdentityId, InvitationId, JobId, TenantId, VmId},
 };
 use bulkhead_tenancy::{Db, DbError, SchemaName};
 use bulkhead_worker::registry::{Parts, registry};
@@ -140,6 +140,7 @@ async fn rows_whose_tenant_is_missing_deleted_foreign_or_malformed_are_dead_in_s
     let victim = pending(&test, "victim").await;
     let onboard = json!({ "tenant": victim, "owner": IdentityId::new() });
     let reconcile = json!({ "vm_id": VmId::new() });
+    let invite = json!({ "invitation": InvitationId::new(), "generation": 1 });
 
     let mut planted = Vec::new();
     for kind in &kinds {
@@ -152,6 +153,7 @@ async fn rows_whose_tenant_is_missing_deleted_foreign_or_malformed_are_dead_in_s
         if !OF_THE_PLATFORM.iter().any(|(platform, _)| platform == kind) {
             let payload = match *kind {
                 "tenants.onboard" => &onboard,
+                "invitations.send" => &invite,
                 "vms.reconcile" => &reconcile,
                 _ => panic!("say with which payload {kind} is to be refused, or that it is the platform's"),
             };

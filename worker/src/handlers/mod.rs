@@ -1,6 +1,7 @@
 //! Handlers: each calls one use case.
 
 pub(crate) mod archives;
+pub(crate) mod invitations;
 pub(crate) mod mail;
 pub(crate) mod members;
 pub(crate) mod migrations;

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use bulkhead_kernel::ids::{IdentityId, RoleId};
 use bulkhead_tenancy::TenantTx;
+use chrono::{DateTime, Utc};
 use tracing::instrument;
 
 use super::{Turn, store};
@@ -88,13 +89,14 @@ pub async fn set_holders(
 
 /// Gives roles that are known to be grantable to a member who is being added.
 pub(crate) async fn give(
-    scope: &Scope,
     tx: &mut TenantTx,
     member: IdentityId,
     roles: &[Role],
+    granter: IdentityId,
+    now: DateTime<Utc>,
 ) -> Result<(), RoleError> {
     for role in roles {
-        store::insert(tx, role.id, &[member], scope.principal.identity, scope.clock.now()).await?;
+        store::insert(tx, role.id, &[member], granter, now).await?;
     }
     Ok(())
 }

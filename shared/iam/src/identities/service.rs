@@ -66,6 +66,12 @@ pub(crate) async fn claim(
     Ok((claimed.identity, claimed.is_new))
 }
 
+/// The hash and the names of somebody whom another transaction makes an identity.
+pub(crate) async fn prepare(iam: &Iam, new: Registration) -> Result<(String, [PersonName; 2]), IdentityError> {
+    let hash = iam.passwords.hash(new.password).await?;
+    Ok((hash, [new.first_name, new.last_name]))
+}
+
 /// Our idea of lower case and the database's differ in a few letters of few scripts.
 fn email_refused(error: DbError) -> IdentityError {
     if error.constraint() == Some("identities_email_check") {

@@ -3,11 +3,13 @@
 use std::{sync::Arc, time::Instant};
 
 use bulkhead_kernel::{
+    email::Email,
     ids::{IdentityId, SessionId, TenantId},
     page::{Page, PageRequest},
 };
 use bulkhead_mail::{Template, jobs::SendMail};
 use bulkhead_tenancy::{DbError, OwnerTx, TenantSelector, TenantTx};
+use chrono::{DateTime, Utc};
 use tracing::instrument;
 
 use super::{Authority, Member, MemberChanges, MemberError, NewMember, model::Search, store};
@@ -130,6 +132,11 @@ async fn may_add(scope: &Scope, tx: &mut TenantTx, new: &NewMember) -> Result<(T
     Ok((turn, roles))
 }
 
+/// Whether an active member has this address.
+pub(crate) async fn has_active(tx: &mut TenantTx, email: &Email) -> Result<bool, DbError> {
+    store::is_active(tx, email).await
+}
+
 async fn insert(
     scope: &Scope,
     tx: &mut TenantTx,
@@ -139,8 +146,7 @@ async fn insert(
     roles: &[Role],
 ) -> Result<Member, MemberError> {
     let was_there = store::find(tx, id).await?.is_some();
-    turn.require_above(tx, &[id]).await?;
-    let member = Member {
+    let person = Member {
         id,
         email: new.email.as_str().to_owned(),
         first_name: new.first_name.as_str().to_owned(),
@@ -148,14 +154,7 @@ async fn insert(
         is_active: true,
         roles: Vec::new(),
     };
-    let written = store::upsert(tx, &member, scope.clock.now()).await;
-    written.map_err(|error| match error.constraint() {
-        Some("members_email_key") => MemberError::AlreadyMember,
-        _ => error.into(),
-    })?;
-    grants::service::give(scope, tx, id, roles).await?;
-    turn.finish(tx, &[id]).await?;
-    let member = find(tx, id).await?;
+    let member = admit(tx, turn, &person, scope.principal.identity, roles, scope.clock.now()).await?;
     let event = scope.event("user.create").on("user", id);
     let event = event.change("is_active", was_there.then_some(false), true).change(
         "roles",
@@ -164,6 +163,26 @@ async fn insert(
     );
     bulkhead_audit::record(tx, event).await?;
     Ok(member)
+}
+
+/// Lets a person in, new or again, with roles that the holder of the turn may give.
+pub(crate) async fn admit(
+    tx: &mut TenantTx,
+    turn: Turn,
+    person: &Member,
+    granter: IdentityId,
+    roles: &[Role],
+    now: DateTime<Utc>,
+) -> Result<Member, MemberError> {
+    turn.require_above(tx, &[person.id]).await?;
+    let written = store::upsert(tx, person, now).await;
+    written.map_err(|error| match error.constraint() {
+        Some("members_email_key") => MemberError::AlreadyMember,
+        _ => error.into(),
+    })?;
+    grants::service::give(tx, person.id, roles, granter, now).await?;
+    turn.finish(tx, &[person.id]).await?;
+    find(tx, person.id).await
 }
 
 /// Renames a member within the tenant, lets them in or keeps them out. Who is kept out keeps their roles.

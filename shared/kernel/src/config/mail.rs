@@ -5,7 +5,7 @@ use std::{net::IpAddr, time::Duration};
 use percent_encoding::percent_decode_str;
 use url::Url;
 
-use super::reader::SectionReader;
+use super::{Section, mistakes::Mistakes, reader::SectionReader, template};
 use crate::{email::Mailbox, secret::Secret};
 
 /// What carries mail.
@@ -81,6 +81,27 @@ impl Mail {
             links: links(section),
         }
     }
+
+    /// The driver `log` writes links that work to the log, so it is for development: where clients reach the API on this very
+    /// machine. Whoever sends mail refuses to start elsewhere without a relay.
+    pub(super) fn check_development(&self, public_url: &str, mistakes: &mut Mistakes) {
+        let host = Url::parse(public_url).ok().and_then(|url| url.host_str().map(bare));
+        if matches!(self.driver, MailDriver::Log) && mistakes.is_empty() && !host.is_some_and(|host| is_loopback(&host))
+        {
+            let expected = "must be smtp, as BULKHEAD__SERVER__PUBLIC_URL is not this very machine: \
+                            log writes the links of mails to the log, which is for development";
+            mistakes.add_missing(
+                Section::Mail,
+                template::env_key(Section::Mail.name(), "driver"),
+                expected,
+            );
+        }
+    }
+}
+
+/// A host of a URL without the brackets of IPv6.
+fn bare(host: &str) -> String {
+    host.trim_start_matches('[').trim_end_matches(']').to_owned()
 }
 
 fn links(section: &mut SectionReader<'_, '_>) -> MailLinks {
@@ -142,7 +163,7 @@ impl SmtpServer {
     fn parse(text: &str) -> Result<Self, &'static str> {
         let url = Url::parse(text).map_err(|_| SHAPE)?;
         let host = url.host_str().filter(|host| !host.is_empty()).ok_or(SHAPE)?;
-        let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+        let host = bare(host);
         let credentials = credentials(&url)?;
         let is_bare = matches!(url.path(), "" | "/") && url.fragment().is_none();
         let security = match (url.scheme(), url.query()) {

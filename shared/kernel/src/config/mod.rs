@@ -155,6 +155,7 @@ impl Config {
             description,
         };
         reader.finish();
+        config.mail.check_development(&config.server.public_url, &mut mistakes);
         mistakes.keep_missing_of(needed);
         if mistakes.is_empty() { Ok(config) } else { Err(mistakes) }
     }

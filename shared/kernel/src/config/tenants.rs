@@ -11,6 +11,8 @@ pub struct Tenants {
     pub deletion_grace: Duration,
     /// Between two looks for tenants whose state changed or whose grace is over.
     pub sweep: Duration,
+    /// The most invitations of one tenant that wait at a time.
+    pub max_pending_invitations: i64,
 }
 
 impl Tenants {
@@ -18,6 +20,7 @@ impl Tenants {
         Self {
             deletion_grace: section.secs("deletion_grace_secs", 0..=315_360_000),
             sweep: section.millis("sweep_ms", 1..=3_600_000),
+            max_pending_invitations: section.number("max_pending_invitations", 1..=100_000),
         }
     }
 }

@@ -82,7 +82,7 @@ fn every_type_is_read_from_the_environment() {
             "BULKHEAD__SERVER__CORS_ALLOWED_ORIGINS",
             "https://a.example, http://b.example:3000,",
         ),
-        ("BULKHEAD__SERVER__PUBLIC_URL", "https://api.example.com/"),
+        ("BULKHEAD__SERVER__PUBLIC_URL", "https://localhost:8443/"),
         ("BULKHEAD__AUTH__REQUIRE_VERIFIED_EMAIL", "false"),
         ("BULKHEAD__DATABASE__ACQUIRE_TIMEOUT_MS", "1500"),
         ("BULKHEAD__TELEMETRY__LOG_FORMAT", "text"),
@@ -93,7 +93,7 @@ fn every_type_is_read_from_the_environment() {
         config.server.cors_allowed_origins,
         ["https://a.example", "http://b.example:3000"]
     );
-    assert_eq!(config.server.public_url, "https://api.example.com");
+    assert_eq!(config.server.public_url, "https://localhost:8443");
     assert!(!config.auth.require_verified_email);
     assert_eq!(config.database.acquire_timeout.as_millis(), 1500);
     assert_eq!(config.telemetry.log_format, LogFormat::Text);
@@ -136,6 +136,29 @@ fn a_relay_is_needed_only_to_send_through_it() {
     assert_eq!(mistakes(load(&[smtp, base])).len(), 1);
     let env = URLS.iter().chain([&smtp]).copied();
     assert!(Config::load_for(ConfigSource::from_env(env), &[Section::Auth]).is_ok());
+}
+
+#[test]
+fn who_sends_mail_needs_a_relay_unless_the_api_is_on_this_machine() {
+    let at = |url| ("BULKHEAD__SERVER__PUBLIC_URL", url);
+    for here in ["http://localhost:8080", "http://[::1]:8080", "http://127.0.0.1"] {
+        assert!(load(&[at(here)]).is_ok(), "{here}");
+    }
+    let elsewhere = at("https://api.example.com");
+    let lines = mistakes(load(&[elsewhere]));
+    assert!(
+        lines.len() == 1 && lines[0].starts_with("BULKHEAD__MAIL__DRIVER: must be smtp"),
+        "{lines:?}"
+    );
+    let relay = [
+        elsewhere,
+        ("BULKHEAD__MAIL__DRIVER", "smtp"),
+        ("BULKHEAD__MAIL__SMTP_URL", "smtps://mail.example.com"),
+        ("BULKHEAD__MAIL__LINK_BASE", "https://app.example.com"),
+    ];
+    assert!(load(&relay).is_ok());
+    let env = URLS.iter().chain([&elsewhere]).copied();
+    assert!(Config::load_for(ConfigSource::from_env(env), &[Section::Server]).is_ok());
 }
 
 #[test]

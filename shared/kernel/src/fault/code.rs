@@ -96,9 +96,11 @@ codes! {
     TenantMismatch = "tenant_mismatch", Forbidden, "The token belongs to another tenant.";
     TenantNotActive = "tenant_not_active", Forbidden, "The tenant is not active.";
     TenantReadOnly = "tenant_read_only", Forbidden, "The tenant is suspended: it can be read, not changed.";
+    InvitationEmailMismatch = "invitation_email_mismatch", Forbidden, "The invitation is for another e-mail address.";
     QuotaExceeded = "quota_exceeded", QuotaReached, "The quota is used up.";
     NotFound = "not_found", NotFound, "There is no such thing.";
     TenantNotFound = "tenant_not_found", NotFound, "There is no such tenant.";
+    InvitationInvalid = "invitation_invalid", NotFound, "This invitation cannot be used.";
     MethodNotAllowed = "method_not_allowed", MethodNotAllowed, "This path does not know this method.";
     SlugTaken = "slug_taken", Conflict, "The slug is taken.";
     TenantStateConflict = "tenant_state_conflict", Conflict, "The tenant's state does not allow this.";
@@ -108,6 +110,11 @@ codes! {
     LastOwner = "last_owner", Conflict, "The tenant would be left without an active owner.";
     SystemRole = "system_role", Conflict, "Roles of the system cannot be changed.";
     RoleAssigned = "role_assigned", Conflict, "The role is still assigned.";
+    AlreadyInvited = "already_invited", Conflict, "There is a pending invitation for this address.";
+    InvitationClosed = "invitation_closed", Conflict, "The invitation is not pending any more.";
+    InvitationRoleGone = "invitation_role_gone", Conflict, "A role of the invitation does not exist any more.";
+    InvitationNotBacked = "invitation_not_backed", Conflict, "Whoever invited may not give these roles any more.";
+    AccountExists = "account_exists", Conflict, "There is an account with this address; sign in to accept.";
     IdempotencyInProgress = "idempotency_in_progress", Conflict, "The same request is still running.";
     ExportInProgress = "export_in_progress", Conflict, "The tenant is being exported already.";
     ExportNotReady = "export_not_ready", Conflict, "The archive is not ready.";
@@ -117,6 +124,9 @@ codes! {
     MigrationUnderWay = "migration_under_way", Conflict, "Another migration of the fleet is open.";
     MigrationState = "migration_state", Conflict, "The migration is in a state that does not allow this.";
     PreconditionFailed = "precondition_failed", PreconditionFailed, "It has changed since you last saw it.";
+    InvitationExpired = "invitation_expired", Gone, "The invitation has expired; ask for a new one.";
+    InvitationRevoked = "invitation_revoked", Gone, "The invitation was revoked.";
+    InvitationUsed = "invitation_used", Gone, "The invitation was accepted before.";
     BodyTooLarge = "body_too_large", TooLarge, "The body is larger than 1 MiB.";
     ArchiveTooLarge = "archive_too_large", TooLarge, "The archive is larger than what is taken here.";
     RangeNotSatisfiable = "range_not_satisfiable", OutOfRange, "The archive has no such part.";

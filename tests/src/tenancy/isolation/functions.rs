@@ -95,6 +95,11 @@ pub(super) const GRANTED: &[(&str, &str, &str)] = &[
         "only the row of the role's tenant",
     ),
     (
+        "control.create_invited_identity(text,text,text,text,timestamp with time zone)",
+        "bulkhead_tenants",
+        "makes people who are nobody yet and touches none who are; tells of an address whether it is somebody's",
+    ),
+    (
         "control.hardening()",
         "bulkhead_control",
         "reads the catalog, with the caller's own rights",
@@ -226,4 +231,28 @@ async fn a_job_of_another_tenant_cannot_be_held_even_by_who_knows_its_token() {
     run(&mut admin, "UPDATE control.jobs SET tenant_id = NULL").await;
     let mut tx = db.tenant(here).await.unwrap();
     assert_eq!(super::refusal(tx.conn(), &hold).await, None);
+}
+
+#[tokio::test]
+async fn an_address_that_somebody_has_stays_theirs_whichever_tenant_invites_it() {
+    let test = TestDb::new().await;
+    let db = test.db(&[]);
+    let here = test.tenant(&db, "here").await;
+    let mut admin = test.connect("postgres").await;
+    let somebody = "INSERT INTO control.identities (id, email, first_name, last_name) \
+                    VALUES (gen_random_uuid(), 'ada@example.com', 'Ada', 'Lovelace')";
+    run(&mut admin, somebody).await;
+    let people = "SELECT coalesce(string_agg(i::text, E'\\n' ORDER BY i.email), '') FROM control.identities AS i";
+    let before: String = sqlx::query_scalar(people).fetch_one(&mut admin).await.unwrap();
+    let mut tx = db.tenant(here).await.unwrap();
+    let make = "SELECT control.create_invited_identity($1, 'hash', 'Eve', 'E', now())";
+    let mut made = Vec::new();
+    for email in ["ada@example.com", "bob@example.com", "bob@example.com"] {
+        let id: Option<uuid::Uuid> = sqlx::query_scalar(make).bind(email).fetch_one(tx.conn()).await.unwrap();
+        made.push(id.is_some());
+    }
+    assert_eq!(made, [false, true, false]);
+    tx.commit().await.unwrap();
+    let after: String = sqlx::query_scalar(people).fetch_one(&mut admin).await.unwrap();
+    assert!(after.starts_with(&before) && after.lines().count() == 2, "{after}");
 }
