@@ -26,6 +26,7 @@ impl Job for SendMail {
         Some(match &self.template {
             Template::Welcome { slug, .. } => format!("{}:{name}:{slug}", self.to),
             Template::AccountCreated | Template::RegistrationAttempted => format!("{}:{name}", self.to),
+            Template::ApiKeyLeaked { hint, .. } => format!("{}:{name}:{hint}", self.to),
         })
     }
 }
@@ -46,6 +47,14 @@ mod tests {
             (welcome, r#"{"welcome":{"tenant":"Acme","slug":"acme"}}"#),
             (Template::AccountCreated, r#""account_created""#),
             (Template::RegistrationAttempted, r#""registration_attempted""#),
+            (
+                Template::ApiKeyLeaked {
+                    tenant: "Acme".into(),
+                    key: "deploy".into(),
+                    hint: "x7Qa".into(),
+                },
+                r#"{"api_key_leaked":{"tenant":"Acme","key":"deploy","hint":"x7Qa"}}"#,
+            ),
         ] {
             let job = SendMail { to, template };
             let text = format!(r#"{{"to":"{to}","template":{payload}}}"#);

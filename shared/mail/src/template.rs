@@ -19,6 +19,15 @@ pub enum Template {
     AccountCreated,
     /// To the owner of an account, when somebody registered with its address once more.
     RegistrationAttempted,
+    /// To the owner of an API key that was found where it should not be.
+    ApiKeyLeaked {
+        /// The tenant's name.
+        tenant: String,
+        /// What the key is called.
+        key: String,
+        /// Its last characters.
+        hint: String,
+    },
 }
 
 /// A rendered template.
@@ -41,6 +50,7 @@ impl Template {
             Self::Welcome { .. } => "welcome",
             Self::AccountCreated => "account_created",
             Self::RegistrationAttempted => "registration_attempted",
+            Self::ApiKeyLeaked { .. } => "api_key_leaked",
         }
     }
 
@@ -49,10 +59,19 @@ impl Template {
             Self::Welcome { .. } => include_str!("../templates/welcome.txt"),
             Self::AccountCreated => include_str!("../templates/account_created.txt"),
             Self::RegistrationAttempted => include_str!("../templates/registration_attempted.txt"),
+            Self::ApiKeyLeaked { .. } => include_str!("../templates/api_key_leaked.txt"),
         };
         let values = match self {
             Self::Welcome { tenant, slug } => vec![("first_name", first_name), ("tenant", tenant), ("slug", slug)],
             Self::AccountCreated | Self::RegistrationAttempted => Vec::new(),
+            Self::ApiKeyLeaked { tenant, key, hint } => {
+                vec![
+                    ("first_name", first_name),
+                    ("tenant", tenant),
+                    ("key", key),
+                    ("hint", hint),
+                ]
+            }
         };
         let (head, body) = source.split_once("\n\n").unwrap_or(("", source));
         Text {
@@ -114,6 +133,11 @@ mod tests {
             welcome("Acme"),
             Template::AccountCreated,
             Template::RegistrationAttempted,
+            Template::ApiKeyLeaked {
+                tenant: "Acme".into(),
+                key: "deploy".into(),
+                hint: "x7Qa".into(),
+            },
         ] {
             let Text { subject, body } = template.render("Ada");
             assert!(
