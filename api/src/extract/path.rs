@@ -8,7 +8,7 @@ use axum::{
 };
 use bulkhead_kernel::{
     fault::Code,
-    ids::{ExportId, ImportId, MigrationRunId, ReceiptId, TenantId, VmId},
+    ids::{ApiKeyId, ExportId, ImportId, MigrationRunId, ReceiptId, TenantId, VmId},
 };
 
 use crate::problem::Problem;
@@ -28,6 +28,10 @@ impl Thing for TenantId {
 }
 
 impl Thing for ReceiptId {
+    const MISSING: Code = Code::NotFound;
+}
+
+impl Thing for ApiKeyId {
     const MISSING: Code = Code::NotFound;
 }
 

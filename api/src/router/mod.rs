@@ -9,7 +9,7 @@ use crate::{
     middleware::{Observer, cors, guard, observe},
     openapi,
     routes::{
-        archives, auth, docs, doctor, lifecycle, migrations, onboarding, platform, service, tenants, users,
+        api_keys, archives, auth, docs, doctor, lifecycle, migrations, onboarding, platform, service, tenants, users,
         vm_templates, vms, whoami,
     },
     state::{AppState, RequestLimits},
@@ -75,6 +75,7 @@ fn for_anyone() -> OpenApiRouter<AppState> {
         .routes(routes!(auth::token))
         .routes(routes!(auth::login))
         .routes(routes!(auth::refresh))
+        .routes(routes!(api_keys::report_leak))
 }
 
 /// People, in whatever tenant.
@@ -100,11 +101,14 @@ fn tenants() -> OpenApiRouter<AppState> {
         .routes(routes!(archives::get_import))
 }
 
-/// Members of the active tenant, each call with its permission.
+/// Members and API keys of the active tenant, each call with its permission.
 fn for_members() -> OpenApiRouter<AppState> {
     OpenApiRouter::default()
         .routes(routes!(whoami::get))
         .routes(routes!(users::list))
+        .routes(routes!(api_keys::list, api_keys::create))
+        .routes(routes!(api_keys::get, api_keys::update, api_keys::revoke))
+        .routes(routes!(api_keys::rotate))
         .routes(routes!(vm_templates::list))
         .routes(routes!(vms::list, vms::create))
         .routes(routes!(vms::get, vms::delete))

@@ -4,6 +4,7 @@ use bulkhead_kernel::{clock::Clock, config};
 use bulkhead_tenancy::Db;
 
 use crate::{
+    api_keys::{KeyCache, KeyLog},
     members::AuthorityCache,
     passwords::{PasswordError, Passwords},
     tokens::{Keys, Tokens},
@@ -22,6 +23,8 @@ pub struct Iam {
     /// The time.
     pub clock: Clock,
     pub(crate) authorities: AuthorityCache,
+    pub(crate) keys: KeyCache,
+    pub(crate) key_log: KeyLog,
 }
 
 impl Iam {
@@ -34,6 +37,8 @@ impl Iam {
             settings,
             clock,
             authorities: AuthorityCache::default(),
+            keys: KeyCache::default(),
+            key_log: KeyLog::default(),
         })
     }
 }

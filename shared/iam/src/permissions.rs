@@ -145,6 +145,12 @@ impl PermissionSet {
         Self(self.0 & !other.0)
     }
 
+    /// What this set and `other` have in common.
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
     /// This set and `other`.
     #[must_use]
     pub const fn with(self, other: Self) -> Self {
@@ -215,6 +221,26 @@ const MEMBER: PermissionSet = VIEWER.with(PermissionSet::of(&[
     Permission::VmPowerManage,
     Permission::VmConsole,
 ]));
+
+/// What is done by people alone: an API key never allows it, whoever owns it. A stolen key must not be able to make
+/// another way in, and calls about a tenant as such ask who the person is.
+pub const PEOPLE_ONLY: PermissionSet = PermissionSet::of(&[
+    Permission::TenantUpdate,
+    Permission::TenantDelete,
+    Permission::TenantExport,
+    Permission::UserCreate,
+    Permission::RoleCreate,
+    Permission::RoleUpdate,
+    Permission::RoleDelete,
+    Permission::RoleAssignUsers,
+    Permission::InvitationCreate,
+    Permission::InvitationUpdate,
+    Permission::InvitationDelete,
+    Permission::ApiKeyRead,
+    Permission::ApiKeyCreate,
+    Permission::ApiKeyUpdate,
+    Permission::ApiKeyDelete,
+]);
 
 impl SystemRole {
     /// All of them, the mightiest first.
@@ -299,6 +325,8 @@ mod tests {
         assert!(PermissionSet::ALL.covers(set) && !set.covers(PermissionSet::ALL));
         assert!(set.covers(PermissionSet::EMPTY) && !PermissionSet::EMPTY.covers(set));
         assert_eq!(set.without(set), PermissionSet::EMPTY);
+        assert_eq!(set.and(PermissionSet::ALL), set);
+        assert_eq!(set.and(PermissionSet::EMPTY), PermissionSet::EMPTY);
         assert_eq!(PermissionSet::ALL.iter().count(), Permission::ALL.len());
     }
 

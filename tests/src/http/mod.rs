@@ -1,5 +1,6 @@
 //! The product as its users see it: real processes, asked over HTTP.
 
+mod api_keys;
 mod bad_input;
 mod crash;
 mod foreign_ids;

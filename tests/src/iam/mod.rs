@@ -1,5 +1,6 @@
 //! People, sessions and rights against a real database, below HTTP.
 
+mod api_keys;
 mod authority;
 mod members;
 mod registration;
@@ -9,7 +10,7 @@ mod sign_in;
 use std::path::Path;
 
 use bulkhead_iam::{
-    Iam, Principal, Scope,
+    Iam, Person, Scope,
     identities::{self, Operator, Registration},
     members::{self as tenant_members, MemberError},
     memberships,
@@ -167,7 +168,7 @@ fn assemble(settings: &[(String, String)], clock: &Clock) -> (Db, Iam) {
 }
 
 /// Whether the session of the pair still opens anything.
-pub(crate) async fn principal(desk: &Desk, pair: &TokenPair) -> Result<Principal, SessionError> {
+pub(crate) async fn principal(desk: &Desk, pair: &TokenPair) -> Result<Person, SessionError> {
     let claims = desk.iam.tokens.verify(&pair.access_token).unwrap();
     sessions::principal(&desk.iam, &claims).await
 }

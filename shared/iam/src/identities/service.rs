@@ -15,7 +15,7 @@ use tracing::instrument;
 
 use super::{Credentials, Identity, IdentityError, Operator, Registered, Registration, store};
 use crate::{
-    Iam, Principal,
+    Iam, Person,
     passwords::{self, Passwords},
 };
 
@@ -112,7 +112,7 @@ pub(crate) async fn find_principal(
     iam: &Iam,
     identity: IdentityId,
     session: SessionId,
-) -> Result<Option<Principal>, DbError> {
+) -> Result<Option<Person>, DbError> {
     let mut tx = iam.db.control().await?;
     let found = store::find_principal(&mut tx, identity, session, iam.clock.now()).await?;
     tx.commit().await?;
