@@ -145,9 +145,9 @@ impl PermissionSet {
         Self(self.0 & !other.0)
     }
 
-    /// What this set and `other` have in common.
+    /// What is in it and in `other`.
     #[must_use]
-    pub const fn and(self, other: Self) -> Self {
+    pub const fn within(self, other: Self) -> Self {
         Self(self.0 & other.0)
     }
 
@@ -325,8 +325,8 @@ mod tests {
         assert!(PermissionSet::ALL.covers(set) && !set.covers(PermissionSet::ALL));
         assert!(set.covers(PermissionSet::EMPTY) && !PermissionSet::EMPTY.covers(set));
         assert_eq!(set.without(set), PermissionSet::EMPTY);
-        assert_eq!(set.and(PermissionSet::ALL), set);
-        assert_eq!(set.and(PermissionSet::EMPTY), PermissionSet::EMPTY);
+        assert_eq!(set.within(PermissionSet::ALL), set);
+        assert_eq!(set.within(PermissionSet::EMPTY), PermissionSet::EMPTY);
         assert_eq!(PermissionSet::ALL.iter().count(), Permission::ALL.len());
     }
 

@@ -1,6 +1,6 @@
 //! What a key allows, and when it opens nothing.
 
-use std::net::IpAddr;
+use std::{fmt, net::IpAddr};
 
 use bulkhead_kernel::ids::ApiKeyId;
 use chrono::{DateTime, Utc};
@@ -52,7 +52,7 @@ impl Refusal {
 }
 
 /// What a key allows in this moment, and to whom.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct KeyAuthority {
     /// The key.
     pub id: ApiKeyId,
@@ -77,7 +77,7 @@ impl KeyAuthority {
     pub fn permissions(&self) -> PermissionSet {
         let given = match self.owner {
             Owner::Tenant => self.scopes,
-            _ => self.scopes.and(self.owner_permissions),
+            _ => self.scopes.within(self.owner_permissions),
         };
         given.without(PEOPLE_ONLY)
     }
@@ -103,6 +103,15 @@ impl KeyAuthority {
         } else {
             Ok(())
         }
+    }
+}
+
+/// Without what opens it.
+impl fmt::Debug for KeyAuthority {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeyAuthority")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
     }
 }
 
