@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use bulkhead_iam::{
     Iam, Scope,
-    api_keys::{self, ApiKeyError, Changes, KEY_SQL, KeyText, NewKey, Refusal, service},
+    api_keys::{self, ApiKeyError, Changes, End, KEY_SQL, KeyText, NewKey, Refusal, service},
     permissions::{Permission, PermissionSet},
     relinking,
 };
@@ -81,6 +81,7 @@ async fn the_hot_message_is_the_checked_statement() {
 
 /// Prints what a check costs that finds all it needs in memory: docs/adr/0014 names the number.
 #[tokio::test]
+#[expect(clippy::print_stdout, reason = "the number is what the test is run for by hand")]
 async fn a_warm_check_asks_the_database_nothing() {
     const CHECKS: u32 = 20_000;
     let mut desk = Desk::new().await;
@@ -257,7 +258,7 @@ async fn an_expired_key_works_again_when_its_end_is_moved() {
         "what is remembered expires, too"
     );
     let later = Changes {
-        expires_at: Some(None),
+        expires_at: Some(End(None)),
         ..Changes::default()
     };
     service::update(&scope, &desk.iam, minted.key.id, &later).await.unwrap();

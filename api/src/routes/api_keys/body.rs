@@ -1,7 +1,7 @@
 //! What goes over the wire about API keys.
 
 use bulkhead_iam::{
-    api_keys::{ApiKey, Changes, KeyFilter, Minted, NewKey},
+    api_keys::{ApiKey, Changes, End, KeyFilter, Minted, NewKey},
     permissions::Permission,
 };
 use bulkhead_kernel::page::PageRequest;
@@ -60,12 +60,12 @@ pub struct UpdateApiKey {
     /// In the future; `null` for never.
     #[serde(default, deserialize_with = "present")]
     #[schema(value_type = Option<DateTime<Utc>>)]
-    expires_at: Option<Option<DateTime<Utc>>>,
+    expires_at: Option<End>,
 }
 
 /// Tells `null` from what is left out.
-fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<DateTime<Utc>>>, D::Error> {
-    Option::deserialize(deserializer).map(Some)
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<End>, D::Error> {
+    Option::deserialize(deserializer).map(|end| Some(End(end)))
 }
 
 impl From<UpdateApiKey> for Changes {

@@ -122,6 +122,8 @@ mod tests {
     use super::*;
     use crate::{api_keys::text, permissions::Permission};
 
+    type Change = fn(&mut KeyAuthority);
+
     const EVERYWHERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 
     fn at(secs: i64) -> DateTime<Utc> {
@@ -167,13 +169,13 @@ mod tests {
     #[test]
     fn each_refusal_has_its_reason_and_a_wrong_secret_learns_none_of_them() {
         let (right, wrong) = (key(), key());
-        let judge = |key: &KeyText, change: fn(&mut KeyAuthority)| {
+        let judge = |key: &KeyText, change: Change| {
             let mut found = authority(&right);
             change(&mut found);
             found.judge(&key.hash(), EVERYWHERE, at(0))
         };
         assert_eq!(judge(&right, |_| ()), Ok(()));
-        let changes: [(fn(&mut KeyAuthority), Refusal); 4] = [
+        let changes: [(Change, Refusal); 4] = [
             (|found| found.is_revoked = true, Refusal::Revoked),
             (|found| found.is_owner_active = false, Refusal::Owner),
             (|found| found.expires_at = Some(at(0)), Refusal::Expired),

@@ -6,7 +6,10 @@ use bulkhead_kernel::fault::{Code, Fault, Violation};
 use bulkhead_tenancy::DbError;
 
 use super::Refusal;
-use crate::{ScopeError, permissions::PermissionSet};
+use crate::{
+    ScopeError,
+    permissions::{Permission, PermissionSet},
+};
 
 /// Why a key opened nothing, or could not be managed.
 #[derive(Debug, thiserror::Error)]
@@ -67,7 +70,7 @@ impl Fault for ApiKeyError {
         match self {
             Self::Forbidden(source) => source.detail(),
             Self::Exceeds(beyond) => {
-                let ids: Vec<_> = beyond.iter().map(|permission| permission.as_str()).collect();
+                let ids: Vec<_> = beyond.iter().map(Permission::as_str).collect();
                 format!("Nobody gives what they do not hold: you lack {}.", ids.join(", ")).into()
             }
             Self::NotOwner => {

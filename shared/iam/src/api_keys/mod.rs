@@ -34,7 +34,7 @@ pub use model::{ApiKey, KeyFilter, MAX_OVERLAP_SECS, Minted, Owner};
 pub use network::Network;
 pub use store::KEY_SQL;
 pub use text::{KeyText, PREFIX};
-pub use wanted::{Changes, NewKey};
+pub use wanted::{Changes, End, NewKey};
 
 use bulkhead_kernel::ids::{ApiKeyId, TenantId};
 

@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use tracing::instrument;
 
 use super::{
-    ApiKey, ApiKeyError, Changes, KeyFilter, KeyText, MAX_OVERLAP_SECS, Minted, NewKey, Owner,
+    ApiKey, ApiKeyError, Changes, End, KeyFilter, KeyText, MAX_OVERLAP_SECS, Minted, NewKey, Owner,
     idempotency::Key,
     store,
     text::{self, Seed},
@@ -70,7 +70,7 @@ fn wanted(scope: &Scope, owner: &str, valid: Valid, now: DateTime<Utc>) -> Resul
         hint: String::new(),
         scopes: valid.scopes.unwrap_or_default(),
         allowed: valid.allowed.unwrap_or_default(),
-        expires_at: valid.expires_at.flatten(),
+        expires_at: valid.expires_at.and_then(|End(end)| end),
         last_used_at: None,
         previous_until: None,
         revoked_at: None,
@@ -138,7 +138,7 @@ fn changed(before: &ApiKey, valid: Valid, now: DateTime<Utc>) -> ApiKey {
         name: valid.name.unwrap_or(before.name),
         scopes: valid.scopes.unwrap_or(before.scopes),
         allowed: valid.allowed.unwrap_or(before.allowed),
-        expires_at: valid.expires_at.unwrap_or(before.expires_at),
+        expires_at: valid.expires_at.map_or(before.expires_at, |End(end)| end),
         updated_at: now,
         version: before.version + 1,
         ..before

@@ -25,6 +25,10 @@ pub struct NewKey {
     pub expires_at: Option<DateTime<Utc>>,
 }
 
+/// When a key ends by itself; `None` is never.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct End(pub Option<DateTime<Utc>>);
+
 /// What is to be different about a key. What is left out stays.
 #[derive(Debug, Clone, Default)]
 pub struct Changes {
@@ -34,8 +38,8 @@ pub struct Changes {
     pub scopes: Option<Vec<String>>,
     /// Networks; none means from everywhere.
     pub allowed_addresses: Option<Vec<String>>,
-    /// When it ends by itself; in the future, or not at all.
-    pub expires_at: Option<Option<DateTime<Utc>>>,
+    /// When it ends by itself; in the future.
+    pub expires_at: Option<End>,
 }
 
 /// [`NewKey`] or [`Changes`], checked.
@@ -44,7 +48,7 @@ pub(super) struct Valid {
     pub(super) name: Option<String>,
     pub(super) scopes: Option<PermissionSet>,
     pub(super) allowed: Option<Vec<Network>>,
-    pub(super) expires_at: Option<Option<DateTime<Utc>>>,
+    pub(super) expires_at: Option<End>,
 }
 
 impl NewKey {
@@ -53,7 +57,7 @@ impl NewKey {
             name: Some(self.name.clone()),
             scopes: Some(self.scopes.clone()),
             allowed_addresses: Some(self.allowed_addresses.clone()),
-            expires_at: Some(self.expires_at),
+            expires_at: Some(End(self.expires_at)),
         };
         let mut violations = Vec::new();
         if !["member", "tenant"].contains(&self.owner.as_str()) {
@@ -80,7 +84,7 @@ impl Changes {
     }
 
     fn check(&self, now: DateTime<Utc>, violations: &mut Vec<Violation>) -> Valid {
-        if self.expires_at.flatten().is_some_and(|end| end <= now) {
+        if self.expires_at.and_then(|End(end)| end).is_some_and(|end| end <= now) {
             violations.push(Violation::new("/expires_at", "must be in the future"));
         }
         Valid {
@@ -91,7 +95,7 @@ impl Changes {
                 .as_deref()
                 .map(|all| networks_of(all, violations)),
             // The database keeps no more of it.
-            expires_at: self.expires_at.map(|end| end.map(|end| end.trunc_subsecs(6))),
+            expires_at: self.expires_at.map(|End(end)| End(end.map(|end| end.trunc_subsecs(6)))),
         }
     }
 }
@@ -139,12 +143,11 @@ fn networks_of(texts: &[String], violations: &mut Vec<Violation>) -> Vec<Network
     }
     let mut networks = Vec::new();
     for (index, text) in texts.iter().enumerate() {
-        match text.parse() {
-            Ok(network) => networks.push(network),
-            Err(_) => {
-                let detail = "is neither an address nor a network such as 192.0.2.0/24";
-                violations.push(Violation::new(format!("/allowed_addresses/{index}"), detail));
-            }
+        if let Ok(network) = text.parse() {
+            networks.push(network);
+        } else {
+            let detail = "is neither an address nor a network such as 192.0.2.0/24";
+            violations.push(Violation::new(format!("/allowed_addresses/{index}"), detail));
         }
     }
     networks
