@@ -229,6 +229,8 @@ pub const PEOPLE_ONLY: PermissionSet = PermissionSet::of(&[
     Permission::TenantDelete,
     Permission::TenantExport,
     Permission::UserCreate,
+    Permission::UserUpdate,
+    Permission::UserDelete,
     Permission::RoleCreate,
     Permission::RoleUpdate,
     Permission::RoleDelete,
