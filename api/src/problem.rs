@@ -175,7 +175,7 @@ impl IntoResponse for Problem {
 /// What RFC 6750, section 3 asks for: no error code when no token was sent.
 fn challenge(code: Code) -> HeaderValue {
     HeaderValue::from_static(match code {
-        Code::TokenInvalid | Code::TokenExpired | Code::SessionEnded => {
+        Code::TokenInvalid | Code::TokenExpired | Code::SessionEnded | Code::ApiKeyInvalid => {
             r#"Bearer realm="bulkhead", error="invalid_token""#
         }
         _ => r#"Bearer realm="bulkhead""#,

@@ -367,3 +367,42 @@ CREATE TABLE invitation_roles
     CONSTRAINT invitation_roles_pkey PRIMARY KEY (invitation_id, role_id),
     CONSTRAINT invitation_roles_invitation_fkey FOREIGN KEY (invitation_id) REFERENCES invitations (id) ON DELETE CASCADE
 );
+
+-- API keys. The text of one names its tenant and itself; of its secret there is the SHA-256 alone.
+CREATE TABLE api_keys
+(
+    id                uuid        NOT NULL,
+    owner_kind        text        NOT NULL,
+    -- Of a member's key. It goes with the member, and a key without it never works again, also when they come back.
+    owner_id          uuid,
+    name              text        NOT NULL,
+    -- The last characters of the text, by which people recognise it.
+    hint              text        NOT NULL,
+    secret_hash       bytea       NOT NULL,
+    -- What it was rotated from, for as long as both work.
+    previous_hash     bytea,
+    previous_until    timestamptz,
+    scopes            text[]      NOT NULL,
+    -- Networks; none means from everywhere.
+    allowed_addresses text[]      NOT NULL DEFAULT '{}',
+    expires_at        timestamptz,
+    last_used_at      timestamptz,
+    revoked_at        timestamptz,
+    revoked_reason    text,
+    created_by        uuid        NOT NULL,
+    created_at        timestamptz NOT NULL,
+    updated_at        timestamptz NOT NULL,
+    version           bigint      NOT NULL DEFAULT 1,
+    CONSTRAINT api_keys_pkey PRIMARY KEY (id),
+    -- Ids of members change when an archive is imported.
+    CONSTRAINT api_keys_owner_fkey FOREIGN KEY (owner_id) REFERENCES members (identity_id) ON UPDATE CASCADE ON DELETE SET NULL,
+    CONSTRAINT api_keys_owner_check CHECK (owner_kind IN ('member', 'tenant') AND (owner_kind = 'member' OR owner_id IS NULL)),
+    CONSTRAINT api_keys_name_check CHECK (length(name) BETWEEN 1 AND 100),
+    CONSTRAINT api_keys_hash_check CHECK (length(secret_hash) = 32 AND length(previous_hash) = 32),
+    CONSTRAINT api_keys_previous_check CHECK ((previous_hash IS NULL) = (previous_until IS NULL)),
+    CONSTRAINT api_keys_revoked_check CHECK ((revoked_at IS NULL) = (revoked_reason IS NULL)),
+    CONSTRAINT api_keys_reason_check CHECK (revoked_reason IN ('revoked', 'leaked', 'imported'))
+);
+
+CREATE INDEX api_keys_list_idx ON api_keys (created_at DESC, id DESC);
+CREATE INDEX api_keys_owner_idx ON api_keys (owner_id);

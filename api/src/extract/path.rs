@@ -9,7 +9,10 @@ use axum::{
 use bulkhead_iam::permissions::Permission;
 use bulkhead_kernel::{
     fault::Code,
-    ids::{ExportId, IdentityId, ImportId, InvitationId, MigrationRunId, ReceiptId, RoleId, SessionId, TenantId, VmId},
+    ids::{
+        ApiKeyId, ExportId, IdentityId, ImportId, InvitationId, MigrationRunId, ReceiptId, RoleId, SessionId, TenantId,
+        VmId,
+    },
 };
 
 use crate::problem::Problem;
@@ -37,6 +40,10 @@ impl Thing for SessionId {
 }
 
 impl Thing for InvitationId {
+    const MISSING: Code = Code::NotFound;
+}
+
+impl Thing for ApiKeyId {
     const MISSING: Code = Code::NotFound;
 }
 

@@ -1,22 +1,29 @@
 //! Who asks, and in which tenant. These extractors are the only way from a request to a [`Scope`].
 
+use std::{net::IpAddr, sync::Arc};
+
 use axum::{
     extract::{FromRequestParts, OptionalFromRequestParts},
     http::{header, request::Parts},
 };
-use bulkhead_iam::{Principal, Scope, identities, members, sessions, tokens::Claims};
+use bulkhead_iam::{
+    Person, Scope,
+    api_keys::{self, ApiKeyError, KeyText},
+    identities, members, sessions,
+    tokens::Claims,
+};
 use bulkhead_kernel::{fault::Code, ids::TenantId, origin::Origin};
 use bulkhead_tenancy::{DbError, TenantRef, TenantSelector};
 use chrono::{DateTime, Utc};
 
-use super::{bearer, selector};
-use crate::{problem::Problem, state::AppState};
+use super::{ClientAddress, bearer, bearer::Credential, selector};
+use crate::{middleware::RequestRecord, problem::Problem, state::AppState};
 
-/// Somebody with an access token whose session lives; no tenant is entered.
+/// Somebody with an access token whose session lives; no tenant is entered. API keys are refused.
 #[derive(Debug)]
 pub struct SignedIn {
     /// Who asks.
-    pub principal: Principal,
+    pub principal: Person,
     /// The tenant the token is bound to.
     pub bound: Option<TenantId>,
     /// When the token was made.
@@ -31,7 +38,7 @@ pub struct SignedIn {
 #[derive(Debug)]
 pub struct Operator(pub SignedIn);
 
-/// A member in a tenant. What they may do was read at most a second ago.
+/// A member or an API key in a tenant. What they may do was read at most a second ago.
 #[derive(Debug)]
 pub struct Scoped(pub Scope);
 
@@ -63,7 +70,8 @@ impl OptionalFromRequestParts<AppState> for SignedIn {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Option<Self>, Problem> {
-        if parts.headers.contains_key(header::AUTHORIZATION) {
+        let is_said = |name: &str| parts.headers.contains_key(name);
+        if is_said(header::AUTHORIZATION.as_str()) || is_said(bearer::X_API_KEY.as_str()) {
             let caller = <Self as FromRequestParts<AppState>>::from_request_parts(parts, state).await?;
             Ok(Some(caller))
         } else {
@@ -105,10 +113,57 @@ enum Freshness {
     WithinASecond,
 }
 
-async fn scope(parts: &Parts, state: &AppState, freshness: Freshness) -> Result<Scope, Problem> {
-    let (claims, record) = bearer::claims(parts, state)?;
-    let named = selector::from_headers(&parts.headers)?;
-    let tenant = tenant(state, &claims, named).await?;
+async fn scope(parts: &mut Parts, state: &AppState, freshness: Freshness) -> Result<Scope, Problem> {
+    let record = Arc::clone(RequestRecord::of(parts)?);
+    let named = selector::from_headers(&parts.headers);
+    match bearer::credential(&parts.headers)? {
+        Credential::Token(token) => {
+            let claims = bearer::verified(token, state, &record)?;
+            of_member(state, &record, &claims, named?, freshness).await
+        }
+        Credential::Key(text) => {
+            let key = bearer::parsed(text, state, &record)?;
+            let ClientAddress(from) = ClientAddress::from_request_parts(parts, state).await?;
+            of_key(state, &record, &key, from, named, freshness).await
+        }
+    }
+}
+
+/// A key is bound to its tenant as a bound token is. Whether the names agree is told to who holds the secret.
+async fn of_key(
+    state: &AppState,
+    record: &RequestRecord,
+    key: &KeyText,
+    from: IpAddr,
+    named: Result<Option<TenantSelector>, Problem>,
+    freshness: Freshness,
+) -> Result<Scope, Problem> {
+    let iam = state.iam();
+    let found = match freshness {
+        Freshness::Now => api_keys::authority_now(iam, key, from).await,
+        Freshness::WithinASecond => api_keys::authority(iam, key, from).await,
+    };
+    if let Err(ApiKeyError::Refused(refusal)) = &found {
+        api_keys::note_refusal(iam, Some(key), *refusal, &record.origin());
+    }
+    let found = found?;
+    record.set_tenant(key.tenant);
+    record.set_principal(key.id);
+    if let Some(named) = named? {
+        check_same(state, key.tenant, &named).await?;
+    }
+    let tenant = state.db().resolve(&TenantSelector::Id(key.tenant)).await?;
+    Ok(Scope::of_key(&found, tenant, record.origin(), iam.clock.clone()))
+}
+
+async fn of_member(
+    state: &AppState,
+    record: &RequestRecord,
+    claims: &Claims,
+    named: Option<TenantSelector>,
+    freshness: Freshness,
+) -> Result<Scope, Problem> {
+    let tenant = tenant(state, claims, named).await?;
     record.set_tenant(tenant.id);
     let iam = state.iam();
     let (identity, session) = (claims.identity, claims.session);

@@ -1,13 +1,12 @@
 //! What becomes known of a request on its way in, for its log line and for the origin of the work it causes.
 
-use std::sync::{Arc, OnceLock};
+use std::{
+    fmt::Display,
+    sync::{Arc, OnceLock},
+};
 
 use axum::http::{HeaderMap, request::Parts};
-use bulkhead_kernel::{
-    ids::{IdentityId, TenantId},
-    origin::Origin,
-    telemetry::trace,
-};
+use bulkhead_kernel::{ids::TenantId, origin::Origin, telemetry::trace};
 use bulkhead_tenancy::DbMeter;
 
 use super::RequestId;
@@ -17,7 +16,7 @@ use crate::problem::Problem;
 #[derive(Debug)]
 pub struct RequestRecord {
     id: RequestId,
-    principal: OnceLock<IdentityId>,
+    principal: OnceLock<String>,
     tenant: OnceLock<TenantId>,
     db: DbMeter,
 }
@@ -46,9 +45,9 @@ impl RequestRecord {
         &self.id
     }
 
-    /// Notes who asks.
-    pub fn set_principal(&self, identity: IdentityId) {
-        let _ = self.principal.set(identity);
+    /// Notes who asks: the id of a person or of an API key.
+    pub fn set_principal(&self, principal: impl Display) {
+        let _ = self.principal.set(principal.to_string());
     }
 
     /// Notes which tenant is meant.
@@ -64,8 +63,8 @@ impl RequestRecord {
 
     /// Who asked, once that is known.
     #[must_use]
-    pub fn principal(&self) -> Option<IdentityId> {
-        self.principal.get().copied()
+    pub fn principal(&self) -> Option<&str> {
+        self.principal.get().map(String::as_str)
     }
 
     /// Which tenant was meant, once that is known.
@@ -78,9 +77,7 @@ impl RequestRecord {
     #[must_use]
     pub fn origin(&self) -> Origin {
         Origin {
-            principal: self
-                .principal()
-                .map_or_else(|| "anonymous".to_owned(), |identity| identity.to_string()),
+            principal: self.principal().unwrap_or("anonymous").to_owned(),
             request_id: self.id.as_str().to_owned(),
             traceparent: trace::current_traceparent(),
             address: None,

@@ -9,6 +9,7 @@ use std::{
 };
 
 use axum::http::StatusCode;
+use bulkhead_iam::permissions::{PEOPLE_ONLY, Permission};
 use bulkhead_kernel::fault::Code;
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
@@ -58,7 +59,9 @@ pub(crate) fn codes(codes: &[Code]) -> Vec<&'static str> {
 pub fn document() -> Value {
     let mut document = serde_json::to_value(router::documented().into_openapi()).unwrap_or_default();
     document["components"]["securitySchemes"] = json!({
-        "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
+        "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
+        "api_key": {"type": "apiKey", "in": "header", "name": "X-API-Key",
+            "description": "An API key; `Authorization: Bearer` takes it, too."}
     });
     let schemas = document["components"]["schemas"].clone();
     let items = document["paths"].as_object_mut().into_iter().flat_map(Map::values_mut);
@@ -81,6 +84,9 @@ fn complete(operation: &mut Value) {
     let permission = operation["x-permission"].as_str().unwrap_or(PUBLIC).to_owned();
     if permission != PUBLIC {
         operation["security"] = json!([{"bearer": []}]);
+        if takes_keys(&permission) {
+            operation["security"] = json!([{"bearer": []}, {"api_key": []}]);
+        }
     }
     if needs_tenant(&permission) {
         let header = json!({
@@ -142,6 +148,11 @@ fn needs_tenant(permission: &str) -> bool {
     ![PUBLIC, SIGNED_IN, OPERATOR].contains(&permission)
 }
 
+/// Whether an API key can be enough. What is asked of people alone never is.
+fn takes_keys(permission: &str) -> bool {
+    permission == MEMBER || Permission::find(permission).is_some_and(|permission| !PEOPLE_ONLY.contains(permission))
+}
+
 /// All codes of an operation, in the order of the table.
 fn problem_codes(operation: &Value, permission: &str) -> Vec<Code> {
     let declared = operation["x-problem-codes"].as_array();
@@ -164,6 +175,13 @@ fn problem_codes(operation: &Value, permission: &str) -> Vec<Code> {
             Code::SessionEnded,
         ]);
         add(&[Code::DatabaseUnavailable, Code::TenantMalformed, Code::TenantMismatch]);
+        add(&[Code::ApiKeyInvalid]);
+        if needs_tenant(permission) {
+            add(&[Code::AddressNotAllowed]);
+        }
+        if !takes_keys(permission) {
+            add(&[Code::ApiKeyNotAllowed]);
+        }
     }
     if permission == OPERATOR {
         add(&[Code::Forbidden]);

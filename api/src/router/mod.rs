@@ -9,8 +9,8 @@ use crate::{
     middleware::{Observer, cors, guard, observe},
     openapi,
     routes::{
-        archives, auth, credentials, docs, doctor, invitations, lifecycle, migrations, onboarding, permissions,
-        platform, roles, service, sessions, tenant_users, tenants, users, vm_templates, vms, whoami,
+        api_keys, archives, auth, credentials, docs, doctor, invitations, lifecycle, migrations, onboarding,
+        permissions, platform, roles, service, sessions, tenant_users, tenants, users, vm_templates, vms, whoami,
     },
     state::{AppState, RequestLimits},
 };
@@ -81,6 +81,7 @@ fn for_anyone() -> OpenApiRouter<AppState> {
         .routes(routes!(credentials::reset))
         .routes(routes!(invitations::lookup))
         .routes(routes!(invitations::accept))
+        .routes(routes!(api_keys::report_leak))
 }
 
 /// People, in whatever tenant.
@@ -113,7 +114,7 @@ fn tenants() -> OpenApiRouter<AppState> {
         .routes(routes!(tenant_users::unassign_role))
 }
 
-/// Members of the active tenant, each call with its permission.
+/// Members and API keys of the active tenant, each call with its permission.
 fn for_members() -> OpenApiRouter<AppState> {
     OpenApiRouter::default()
         .routes(routes!(whoami::get))
@@ -132,6 +133,9 @@ fn for_members() -> OpenApiRouter<AppState> {
         .routes(routes!(invitations::list, invitations::create))
         .routes(routes!(invitations::get, invitations::update, invitations::delete))
         .routes(routes!(invitations::resend))
+        .routes(routes!(api_keys::list, api_keys::create))
+        .routes(routes!(api_keys::get, api_keys::update, api_keys::revoke))
+        .routes(routes!(api_keys::rotate))
         .routes(routes!(vm_templates::list))
         .routes(routes!(vms::list, vms::create))
         .routes(routes!(vms::get, vms::delete))

@@ -1,5 +1,6 @@
 //! One module per noun of the URL: what goes in, what comes out, and handlers that call one use case each.
 
+pub mod api_keys;
 pub mod archives;
 pub mod auth;
 pub mod credentials;

@@ -1,6 +1,6 @@
 //! `/whoami`: who the caller is in the active tenant, and what that allows.
 
-use bulkhead_iam::{Scope, permissions::Permission};
+use bulkhead_iam::{Principal, Scope, permissions::Permission};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -30,13 +30,46 @@ pub struct Whoami {
 /// Who acts.
 #[derive(Serialize, ToSchema)]
 pub struct PrincipalBody {
-    /// `member`.
+    /// `member` or `api_key`.
     #[serde(rename = "type")]
     kind: &'static str,
     id: String,
-    email: String,
-    first_name: String,
-    last_name: String,
+    /// Of a member, and the two below.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    email: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    first_name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_name: Option<String>,
+    /// What an API key is called.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
+}
+
+impl From<Principal> for PrincipalBody {
+    fn from(principal: Principal) -> Self {
+        let (kind, id) = (principal.kind(), principal.id());
+        let nobody = Self {
+            kind,
+            id,
+            email: None,
+            first_name: None,
+            last_name: None,
+            name: None,
+        };
+        match principal {
+            Principal::Member(person) => Self {
+                email: Some(person.email),
+                first_name: Some(person.first_name),
+                last_name: Some(person.last_name),
+                ..nobody
+            },
+            Principal::ApiKey(key) => Self {
+                name: Some(key.name),
+                ..nobody
+            },
+        }
+    }
 }
 
 /// Where.
@@ -53,13 +86,7 @@ impl From<Scope> for Whoami {
         Self {
             permissions: scope.permissions.iter().map(Permission::as_str).collect(),
             roles: scope.roles,
-            principal: PrincipalBody {
-                kind: "member",
-                id: scope.principal.identity.to_string(),
-                email: scope.principal.email,
-                first_name: scope.principal.first_name,
-                last_name: scope.principal.last_name,
-            },
+            principal: scope.principal.into(),
             tenant: TenantBody {
                 id: scope.tenant.id.to_string(),
                 name: scope.tenant.name,

@@ -5,7 +5,9 @@
 
 mod accept;
 
-use std::{io, net::SocketAddr};
+use std::{io, net::SocketAddr, time::Duration};
+
+use bulkhead_iam::api_keys;
 
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -51,7 +53,20 @@ pub async fn serve(state: AppState, listeners: Listeners, shutdown: Cancellation
         shutdown.cancelled().await;
         state.readiness().drain();
     };
-    tokio::join!(public, internal, unready);
+    let uses = write_key_uses(&state, &drained);
+    tokio::join!(public, internal, unready, uses);
+}
+
+/// Between two looks whether the use of keys has to be written down.
+const WRITE_KEY_USES_EVERY: Duration = Duration::from_secs(1);
+
+/// Writes what requests noted of the keys they came with, once more when the last request is answered.
+async fn write_key_uses(state: &AppState, drained: &CancellationToken) {
+    let mut ticks = tokio::time::interval(WRITE_KEY_USES_EVERY);
+    while drained.run_until_cancelled(ticks.tick()).await.is_some() {
+        api_keys::write(state.iam()).await;
+    }
+    api_keys::write(state.iam()).await;
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use bulkhead_kernel::{clock::Clock, config};
 use bulkhead_tenancy::Db;
 
 use crate::{
+    api_keys::{KeyCache, KeyLog},
     members::AuthorityCache,
     passwords::{PasswordError, Passwords},
     signing_keys::Vault,
@@ -24,6 +25,8 @@ pub struct Iam {
     pub clock: Clock,
     pub(crate) authorities: AuthorityCache,
     pub(crate) vault: Vault,
+    pub(crate) keys: KeyCache,
+    pub(crate) key_log: KeyLog,
 }
 
 impl Iam {
@@ -37,6 +40,8 @@ impl Iam {
             settings,
             clock,
             authorities: AuthorityCache::default(),
+            keys: KeyCache::default(),
+            key_log: KeyLog::default(),
         })
     }
 }

@@ -18,6 +18,7 @@ pub(crate) fn settings() -> Auth {
         refresh_absolute: Duration::from_hours(90 * 24),
         refresh_leeway: Duration::from_secs(10),
         require_verified_email: true,
+        key_environment: "live".into(),
         argon2_memory_kib: 8,
         argon2_passes: 1,
         password_concurrency: 2,

@@ -1,5 +1,5 @@
 //! People and what they may do: who somebody is (identities), how they stay signed in (sessions, tokens, passwords), where
-//! they belong (memberships, members) and what that allows (roles, grants, permissions, scope).
+//! they belong (memberships, members) and what that allows (roles, grants, permissions, scope). Programs come with API keys.
 //!
 //! - People are global; rights are the tenant's. What a request may do is read from the tenant's own rows, at most a
 //!   second old, never from the token.
@@ -8,6 +8,7 @@
 //!
 //! Absent here: HTTP, cookies, and any way to a tenant's data but the transactions of tenancy.
 
+pub mod api_keys;
 mod bundle;
 pub mod credentials;
 #[cfg(test)]
@@ -27,4 +28,4 @@ pub mod signing_keys;
 pub mod tokens;
 
 pub use bundle::Iam;
-pub use scope::{Principal, Scope, ScopeError};
+pub use scope::{KeyHolder, Person, Principal, Scope, ScopeError};

@@ -228,6 +228,28 @@ const MEMBER: PermissionSet = VIEWER.with(PermissionSet::of(&[
     Permission::VmConsole,
 ]));
 
+/// What is done by people alone: an API key never allows it, whoever owns it. A stolen key must not be able to make
+/// another way in, and calls about a tenant as such ask who the person is.
+pub const PEOPLE_ONLY: PermissionSet = PermissionSet::of(&[
+    Permission::TenantUpdate,
+    Permission::TenantDelete,
+    Permission::TenantExport,
+    Permission::UserCreate,
+    Permission::UserUpdate,
+    Permission::UserDelete,
+    Permission::RoleCreate,
+    Permission::RoleUpdate,
+    Permission::RoleDelete,
+    Permission::RoleAssignUsers,
+    Permission::InvitationCreate,
+    Permission::InvitationUpdate,
+    Permission::InvitationDelete,
+    Permission::ApiKeyRead,
+    Permission::ApiKeyCreate,
+    Permission::ApiKeyUpdate,
+    Permission::ApiKeyDelete,
+]);
+
 impl SystemRole {
     /// All of them, the mightiest first.
     pub const ALL: [Self; 4] = [Self::Owner, Self::Admin, Self::Member, Self::Viewer];
@@ -311,6 +333,8 @@ mod tests {
         assert!(PermissionSet::ALL.covers(set) && !set.covers(PermissionSet::ALL));
         assert!(set.covers(PermissionSet::EMPTY) && !PermissionSet::EMPTY.covers(set));
         assert_eq!(set.without(set), PermissionSet::EMPTY);
+        assert_eq!(set.within(PermissionSet::ALL), set);
+        assert_eq!(set.within(PermissionSet::EMPTY), PermissionSet::EMPTY);
         assert_eq!(PermissionSet::ALL.iter().count(), Permission::ALL.len());
     }
 

@@ -6,19 +6,29 @@ use bulkhead_audit::{Actor, Event};
 use bulkhead_kernel::{
     clock::Clock,
     fault::{Code, Fault},
-    ids::{IdentityId, SessionId},
+    ids::{ApiKeyId, IdentityId, SessionId},
     origin::Origin,
 };
 use bulkhead_tenancy::TenantRef;
 
 use crate::{
+    api_keys::KeyAuthority,
     members::Authority,
     permissions::{Permission, PermissionSet},
 };
 
+/// Whoever acts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Principal {
+    /// A person who is signed in.
+    Member(Person),
+    /// A program with a key.
+    ApiKey(KeyHolder),
+}
+
 /// A person who is signed in.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Principal {
+pub struct Person {
     /// The person.
     pub identity: IdentityId,
     /// The sign-in.
@@ -29,6 +39,35 @@ pub struct Principal {
     pub first_name: String,
     /// The family name.
     pub last_name: String,
+}
+
+/// A program with an API key. Limits per key count by its id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyHolder {
+    /// The key.
+    pub id: ApiKeyId,
+    /// What the key is called.
+    pub name: String,
+}
+
+impl Principal {
+    /// What kind of principal it is, as in the audit log.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Member(_) => "member",
+            Self::ApiKey(_) => "api_key",
+        }
+    }
+
+    /// The id as the API shows it.
+    #[must_use]
+    pub fn id(&self) -> String {
+        match self {
+            Self::Member(person) => person.identity.to_string(),
+            Self::ApiKey(key) => key.id.to_string(),
+        }
+    }
 }
 
 /// A principal inside a tenant.
@@ -60,13 +99,13 @@ impl Scope {
         clock: Clock,
     ) -> Self {
         Self {
-            principal: Principal {
+            principal: Principal::Member(Person {
                 identity,
                 session,
                 email: authority.email.clone(),
                 first_name: authority.first_name.clone(),
                 last_name: authority.last_name.clone(),
-            },
+            }),
             tenant,
             permissions: authority.permissions,
             roles: authority.roles.clone(),
@@ -75,12 +114,36 @@ impl Scope {
         }
     }
 
+    /// The scope of a program with this key. It has no roles, only permissions.
+    #[must_use]
+    pub fn of_key(key: &KeyAuthority, tenant: TenantRef, origin: Origin, clock: Clock) -> Self {
+        Self {
+            principal: Principal::ApiKey(KeyHolder {
+                id: key.id,
+                name: key.name.clone(),
+            }),
+            tenant,
+            permissions: key.permissions(),
+            roles: Vec::new(),
+            origin,
+            clock,
+        }
+    }
+
+    /// The person who acts; keys are refused.
+    pub const fn person(&self) -> Result<&Person, ScopeError> {
+        match &self.principal {
+            Principal::Member(person) => Ok(person),
+            Principal::ApiKey(_) => Err(ScopeError::NotAPerson),
+        }
+    }
+
     /// Something the principal does now, to be given targets and changes and to be recorded in the same transaction.
     #[must_use]
     pub fn event(&self, action: &'static str) -> Event {
         let actor = Actor {
-            kind: "member",
-            id: self.principal.identity.to_string(),
+            kind: self.principal.kind(),
+            id: self.principal.id(),
         };
         Event::new(action, actor, &self.origin, self.clock.now())
     }
@@ -139,11 +202,17 @@ pub enum ScopeError {
     /// Permissions one of which would do.
     #[error("the principal lacks all of {0:?}")]
     LacksAll(PermissionSet),
+    /// Only people who are signed in may.
+    #[error("the principal is not a person")]
+    NotAPerson,
 }
 
 impl Fault for ScopeError {
     fn code(&self) -> Code {
-        Code::Forbidden
+        match self {
+            Self::Lacks(_) | Self::LacksAll(_) => Code::Forbidden,
+            Self::NotAPerson => Code::ApiKeyNotAllowed,
+        }
     }
 
     fn detail(&self) -> Cow<'static, str> {
@@ -153,6 +222,7 @@ impl Fault for ScopeError {
                 let names: Vec<_> = permissions.iter().map(Permission::as_str).collect();
                 format!("You need one of the permissions {}.", names.join(", ")).into()
             }
+            Self::NotAPerson => self.code().title().into(),
         }
     }
 }

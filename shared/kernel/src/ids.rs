@@ -101,6 +101,8 @@ ids! {
     SessionId = "ses";
     /// One link in the chain of a session's refresh tokens.
     RefreshTokenId = "rft";
+    /// An API key; an id and no secret.
+    ApiKeyId = "key";
     /// The proof of a purge.
     ReceiptId = "rcp";
     /// One queued unit of background work.

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 /// Who asked, and under which request and trace.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Origin {
-    /// The principal: an identity id, or `system`.
+    /// The principal: the id of an identity or of an API key, or `system`.
     pub principal: String,
     /// The id of the request, as answered in `X-Request-ID`.
     pub request_id: String,

@@ -25,6 +25,7 @@ impl Job for SendMail {
         let name = self.template.name();
         Some(match &self.template {
             Template::Welcome { slug, .. } => format!("{}:{name}:{slug}", self.to),
+            Template::ApiKeyLeaked { hint, .. } => format!("{}:{name}:{hint}", self.to),
             _ => format!("{}:{name}", self.to),
         })
     }
@@ -50,6 +51,14 @@ mod tests {
             (Template::PasswordReset, r#""password_reset""#),
             (Template::PasswordChanged, r#""password_changed""#),
             (Template::Nothing, r#""nothing""#),
+            (
+                Template::ApiKeyLeaked {
+                    tenant: "Acme".into(),
+                    key: "deploy".into(),
+                    hint: "x7Qa".into(),
+                },
+                r#"{"api_key_leaked":{"tenant":"Acme","key":"deploy","hint":"x7Qa"}}"#,
+            ),
         ] {
             let job = SendMail { to, template };
             let text = format!(r#"{{"to":"{to}","template":{payload}}}"#);

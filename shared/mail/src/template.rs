@@ -29,6 +29,15 @@ pub enum Template {
     PasswordChanged,
     /// To nobody. An address without an account costs this job, so that the work does not tell it from others.
     Nothing,
+    /// To the owner of an API key that was found where it should not be.
+    ApiKeyLeaked {
+        /// The tenant's name.
+        tenant: String,
+        /// What the key is called.
+        key: String,
+        /// Its last characters.
+        hint: String,
+    },
 }
 
 /// A rendered template.
@@ -59,6 +68,7 @@ impl Template {
             Self::PasswordReset => "password_reset",
             Self::PasswordChanged => "password_changed",
             Self::Nothing => "nothing",
+            Self::ApiKeyLeaked { .. } => "api_key_leaked",
         }
     }
 
@@ -71,6 +81,7 @@ impl Template {
             | Self::MemberAdded
             | Self::RegistrationAttempted
             | Self::PasswordChanged
+            | Self::ApiKeyLeaked { .. }
             | Self::Nothing => None,
         }
     }
@@ -85,9 +96,18 @@ impl Template {
             Self::PasswordReset => include_str!("../templates/password_reset.txt"),
             Self::PasswordChanged => include_str!("../templates/password_changed.txt"),
             Self::Nothing => "",
+            Self::ApiKeyLeaked { .. } => include_str!("../templates/api_key_leaked.txt"),
         };
         let values = match self {
             Self::Welcome { tenant, slug } => vec![("first_name", first_name), ("tenant", tenant), ("slug", slug)],
+            Self::ApiKeyLeaked { tenant, key, hint } => {
+                vec![
+                    ("first_name", first_name),
+                    ("tenant", tenant),
+                    ("key", key),
+                    ("hint", hint),
+                ]
+            }
             _ => Vec::new(),
         };
         fill_all(source, &values, link)
@@ -178,6 +198,11 @@ mod tests {
             Template::RegistrationAttempted,
             Template::PasswordReset,
             Template::PasswordChanged,
+            Template::ApiKeyLeaked {
+                tenant: "Acme".into(),
+                key: "deploy".into(),
+                hint: "x7Qa".into(),
+            },
         ] {
             let Text {
                 subject, body, html, ..

@@ -17,7 +17,7 @@ use bulkhead_compute::{
     templates,
     vms::{NewVm, Phase, VmDetail, service},
 };
-use bulkhead_iam::{Principal, Scope, permissions::SystemRole};
+use bulkhead_iam::{Person, Principal, Scope, permissions::SystemRole};
 use bulkhead_kernel::{
     clock::Clock,
     ids::{IdentityId, SessionId, TenantId, VmId},
@@ -231,13 +231,13 @@ impl Drop for Lab {
 async fn scope(db: &Db, tenant: TenantId) -> Scope {
     let identity = IdentityId::new();
     Scope {
-        principal: Principal {
+        principal: Principal::Member(Person {
             identity,
             session: SessionId::new(),
             email: "ada@acme.example".into(),
             first_name: "Ada".into(),
             last_name: "Lovelace".into(),
-        },
+        }),
         tenant: db.resolve(&TenantSelector::Id(tenant)).await.unwrap(),
         permissions: SystemRole::Owner.permissions(),
         roles: vec!["owner".into()],

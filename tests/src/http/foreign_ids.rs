@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use bulkhead_kernel::ids::{
-    ExportId, IdentityId, ImportId, InvitationId, MigrationRunId, ReceiptId, RoleId, SessionId, TenantId, VmId,
+    ApiKeyId, ExportId, IdentityId, ImportId, InvitationId, MigrationRunId, ReceiptId, RoleId, SessionId, TenantId,
+    VmId,
 };
 use http::Method;
 use serde_json::{Value, json};
@@ -99,6 +100,12 @@ async fn invitation(app: &App, founder: &Founder) -> String {
     made["id"].as_str().unwrap().to_owned()
 }
 
+async fn api_key(founder: &Founder) -> String {
+    let key = json!({ "name": "deploy", "scopes": ["vm:read"] });
+    let key = founder.client.post("/api/v1/api-keys", &key).await.expect(201);
+    key["id"].as_str().unwrap().to_owned()
+}
+
 /// The ids of each noun that stands before an id in a path. A route with a new noun gets its line here.
 async fn ids(app: &App, ada: &Founder, bob: &Founder) -> BTreeMap<&'static str, Ids> {
     let tenants = || Ids {
@@ -131,6 +138,11 @@ async fn ids(app: &App, ada: &Founder, bob: &Founder) -> BTreeMap<&'static str, 
         foreign: invitation(app, bob).await,
         missing: InvitationId::new().to_string(),
     };
+    let keys = Ids {
+        own: api_key(ada).await,
+        foreign: api_key(bob).await,
+        missing: ApiKeyId::new().to_string(),
+    };
     // What only operators have is closed to every member, whatever the id.
     let nobodys = |id: &dyn Fn() -> String| Ids {
         own: id(),
@@ -144,6 +156,7 @@ async fn ids(app: &App, ada: &Founder, bob: &Founder) -> BTreeMap<&'static str, 
         ("users", users),
         ("roles", roles),
         ("invitations", invitations),
+        ("api-keys", keys),
         ("imports", nobodys(&|| ImportId::new().to_string())),
         ("migrations", nobodys(&|| MigrationRunId::new().to_string())),
         ("sessions", sessions),

@@ -1,6 +1,7 @@
 //! The product as its users see it: real processes, asked over HTTP.
 
 mod access;
+mod api_keys;
 mod authority;
 mod bad_input;
 mod crash;

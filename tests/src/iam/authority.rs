@@ -29,10 +29,8 @@ async fn a_member_may_what_the_roles_allow_together() {
         (scope.roles.as_slice(), scope.permissions),
         (["owner".to_owned()].as_slice(), PermissionSet::ALL)
     );
-    assert_eq!(
-        (scope.principal.identity, scope.principal.email.as_str()),
-        (ada, "ada@example.com")
-    );
+    let person = scope.person().unwrap();
+    assert_eq!((person.identity, person.email.as_str()), (ada, "ada@example.com"));
 
     desk.run_in(acme, "DELETE FROM member_roles").await;
     let scope = desk.enter(&pair, acme).await.unwrap();

@@ -1,7 +1,7 @@
 //! Sessions as a list, ended from elsewhere and everywhere, on every process; names that follow.
 
 use bulkhead_iam::{
-    Principal,
+    Person,
     identities::{self, Rename},
     members,
     sessions::{SessionError, devices, service as sessions},
@@ -16,7 +16,7 @@ fn page() -> PageRequest {
     PageRequest::new(1, 20).unwrap()
 }
 
-async fn listed(desk: &Desk, caller: &Principal) -> Vec<(SessionId, bool)> {
+async fn listed(desk: &Desk, caller: &Person) -> Vec<(SessionId, bool)> {
     let found = devices::list(&desk.iam, caller, page()).await.unwrap();
     assert_eq!(usize::try_from(found.total).unwrap(), found.items.len());
     let items = found.items.into_iter();

@@ -1,5 +1,6 @@
 //! People, sessions and rights against a real database, below HTTP.
 
+mod api_keys;
 mod authority;
 mod changes;
 mod credentials;
@@ -16,7 +17,7 @@ mod signing_keys;
 use std::path::Path;
 
 use bulkhead_iam::{
-    Iam, Principal, Scope,
+    Iam, Person, Scope,
     identities::{self, Operator, Registration},
     members::{self as tenant_members, Authority, MemberError},
     memberships,
@@ -225,7 +226,7 @@ fn key_files() -> Keys {
 }
 
 /// Whether the session of the pair still opens anything.
-pub(crate) async fn principal(desk: &Desk, pair: &TokenPair) -> Result<Principal, SessionError> {
+pub(crate) async fn principal(desk: &Desk, pair: &TokenPair) -> Result<Person, SessionError> {
     let claims = desk.iam.tokens.verify(&pair.access_token).unwrap();
     sessions::principal(&desk.iam, &claims).await
 }

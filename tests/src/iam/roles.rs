@@ -249,7 +249,7 @@ async fn what_may_be_given_is_judged_by_who_gives_it_in_that_very_moment() {
     let desk = Desk::new().await;
     let (acme, ada, adam) = company(&desk).await;
     let (owner, viewer) = (desk.role(acme, "owner").await, desk.role(acme, "viewer").await);
-    let giver = adam.principal.identity;
+    let giver = adam.person().unwrap().identity;
     let mut tx = desk.db.tenant(acme).await.unwrap();
     let unknown = roles::require_grantable(&ada, &mut tx, &[owner, RoleId::new()])
         .await

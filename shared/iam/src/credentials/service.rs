@@ -23,7 +23,7 @@ use super::{
     CredentialError,
     store::{self, Account},
 };
-use crate::{Iam, Principal, passwords, sessions};
+use crate::{Iam, Person, passwords, sessions};
 
 /// Mails a link to another password to whoever has this address, if it is an account's.
 #[instrument(skip_all)]
@@ -115,7 +115,7 @@ pub async fn reset_password(
 pub async fn change_password(
     origin: &Origin,
     iam: &Iam,
-    caller: &Principal,
+    caller: &Person,
     present: Secret,
     new: Secret,
 ) -> Result<(), CredentialError> {

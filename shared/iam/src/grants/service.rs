@@ -32,7 +32,7 @@ pub async fn assign(scope: &Scope, tx: &mut TenantTx, member: IdentityId, role: 
     if store::list_holders(tx, role.id).await?.contains(&member) {
         return Ok(());
     }
-    store::insert(tx, role.id, &[member], scope.principal.identity, scope.clock.now()).await?;
+    store::insert(tx, role.id, &[member], scope.person()?.identity, scope.clock.now()).await?;
     turn.finish(tx, &[member]).await?;
     record(scope, tx, "role.assign", role.id, member).await
 }
@@ -79,7 +79,7 @@ pub async fn set_holders(
         return Ok(before);
     }
     turn.require_above(tx, &touched).await?;
-    store::insert(tx, role.id, &added, scope.principal.identity, scope.clock.now()).await?;
+    store::insert(tx, role.id, &added, scope.person()?.identity, scope.clock.now()).await?;
     store::delete(tx, role.id, &removed).await?;
     turn.finish(tx, &touched).await?;
     let after = store::list_holders(tx, role.id).await?;

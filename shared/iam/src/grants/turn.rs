@@ -20,7 +20,7 @@ pub(crate) struct Turn {
 impl Turn {
     /// Waits for the turn, then reads what the principal holds. Taking it again costs a look.
     pub(crate) async fn take(scope: &Scope, tx: &mut TenantTx) -> Result<Self, RoleError> {
-        let Self { held } = Self::take_for(tx, scope.principal.identity).await?;
+        let Self { held } = Self::take_for(tx, scope.person()?.identity).await?;
         Ok(Self {
             held: held.within(scope.permissions),
         })

@@ -15,7 +15,7 @@ use tracing::instrument;
 
 use super::{Credentials, Identity, IdentityError, Operator, PersonName, Registered, Registration, Rename, store};
 use crate::{
-    Iam, Principal,
+    Iam, Person,
     members::jobs::CopyNames,
     memberships,
     passwords::{self, Passwords},
@@ -152,7 +152,7 @@ pub(crate) async fn find_principal(
     iam: &Iam,
     identity: IdentityId,
     session: SessionId,
-) -> Result<Option<Principal>, DbError> {
+) -> Result<Option<Person>, DbError> {
     let mut tx = iam.db.control().await?;
     let found = store::find_principal(&mut tx, identity, session, iam.clock.now()).await?;
     tx.commit().await?;

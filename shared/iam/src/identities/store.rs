@@ -11,7 +11,7 @@ use super::{
     Credentials, Identity, PersonName, Rename,
     model::{Claimed, Operator},
 };
-use crate::Principal;
+use crate::Person;
 
 /// Inserts the person unless the address is known. A known row is written over with itself, so that the commit has as
 /// much to make durable in one case as in the other and its duration tells nothing. The id is random: whoever adds the
@@ -158,7 +158,7 @@ pub(super) async fn find_principal(
     identity: IdentityId,
     session: SessionId,
     now: DateTime<Utc>,
-) -> Result<Option<Principal>, DbError> {
+) -> Result<Option<Person>, DbError> {
     let row = sqlx::query!(
         r#"
         SELECT i.email, i.first_name, i.last_name
@@ -176,7 +176,7 @@ pub(super) async fn find_principal(
     )
     .fetch_optional(tx.conn())
     .await?;
-    Ok(row.map(|row| Principal {
+    Ok(row.map(|row| Person {
         identity,
         session,
         email: row.email,

@@ -10,7 +10,7 @@ use tracing::instrument;
 
 use super::{Accepted, Invitation, InvitationError, NewPerson, Offer, Status, store, token::Token};
 use crate::{
-    Iam, Principal,
+    Iam, Person,
     grants::Turn,
     identities::{self, Registration},
     members::{self, Member, MemberError},
@@ -38,12 +38,7 @@ pub async fn lookup(iam: &Iam, token: &str) -> Result<Offer, InvitationError> {
 
 /// Makes somebody with an account a member. Their address must be the invited one, and verified.
 #[instrument(skip_all)]
-pub async fn accept(
-    iam: &Iam,
-    origin: &Origin,
-    token: &str,
-    principal: &Principal,
-) -> Result<Accepted, InvitationError> {
+pub async fn accept(iam: &Iam, origin: &Origin, token: &str, principal: &Person) -> Result<Accepted, InvitationError> {
     let token: Token = token.parse()?;
     let person = identities::service::me(iam, principal.identity).await?;
     let (tenant, mut tx) = enter(iam, &token).await?;

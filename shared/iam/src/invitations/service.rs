@@ -41,7 +41,7 @@ pub async fn invite(
         return Err(InvitationError::TooMany(max_pending));
     }
     let id = InvitationId::new();
-    let inserted = store::insert(tx, id, new, scope.principal.identity, now).await;
+    let inserted = store::insert(tx, id, new, scope.person()?.identity, now).await;
     inserted.map_err(already_invited)?;
     send(scope, tx, id, 1).await?;
     let event = scope.event("invitation.create").on("invitation", id);
@@ -106,7 +106,7 @@ pub async fn update(
     }
     let roles = roles::service::grantable(&turn, tx, &role_ids).await?;
     store::set_roles(tx, id, &role_ids).await?;
-    store::set_granter(tx, id, scope.principal.identity).await?;
+    store::set_granter(tx, id, scope.person()?.identity).await?;
     let event = scope.event("invitation.update").on("invitation", id);
     let event = event.change("roles", known_names(&before.roles), names(&roles));
     bulkhead_audit::record(tx, event).await?;
@@ -134,7 +134,7 @@ pub async fn resend(
             error => error.into(),
         })?;
     let expires_at = lifetime.from(scope.clock.now());
-    let generation = store::set_resent(tx, id, scope.principal.identity, expires_at).await?;
+    let generation = store::set_resent(tx, id, scope.person()?.identity, expires_at).await?;
     send(scope, tx, id, generation).await?;
     let event = scope.event("invitation.resend").on("invitation", id);
     let event = event.change("expires_at", before.expires_at.to_rfc3339(), expires_at.to_rfc3339());

@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    hash::Hash,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -20,32 +21,42 @@ const CAPACITY: usize = 10_000;
 pub(super) type Key = (TenantId, IdentityId, SessionId);
 
 /// Positive answers only: who was let in a moment ago may go on, who was refused is looked at again.
-#[derive(Default)]
-pub(crate) struct AuthorityCache {
-    entries: Mutex<Entries>,
+pub(crate) struct AuthorityCache<K = Key, V = Authority> {
+    entries: Mutex<Entries<K, V>>,
 }
 
-#[derive(Default)]
-struct Entries {
-    by_key: HashMap<Key, (Instant, Arc<Authority>)>,
+struct Entries<K, V> {
+    by_key: HashMap<K, (Instant, Arc<V>)>,
     /// Rises whenever something is forgotten, so that an answer read before that moment is not kept after it.
     generation: u64,
 }
 
 /// A look that has begun.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Ticket {
+pub(crate) struct Ticket {
     begun: Instant,
     generation: u64,
 }
 
-impl AuthorityCache {
-    fn lock(&self) -> MutexGuard<'_, Entries> {
+impl<K, V> Default for AuthorityCache<K, V> {
+    fn default() -> Self {
+        let entries = Entries {
+            by_key: HashMap::new(),
+            generation: 0,
+        };
+        Self {
+            entries: Mutex::new(entries),
+        }
+    }
+}
+
+impl<K: Eq + Hash, V> AuthorityCache<K, V> {
+    fn lock(&self) -> MutexGuard<'_, Entries<K, V>> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The answer of at most a second ago, or a ticket to look.
-    pub(super) fn get(&self, key: &Key, now: Instant) -> Result<Arc<Authority>, Ticket> {
+    pub(crate) fn get(&self, key: &K, now: Instant) -> Result<Arc<V>, Ticket> {
         let entries = self.lock();
         match entries.by_key.get(key) {
             Some((since, authority)) if now.duration_since(*since) < TTL => Ok(Arc::clone(authority)),
@@ -57,7 +68,7 @@ impl AuthorityCache {
     }
 
     /// Keeps an answer; its age counts from the moment the look began.
-    pub(super) fn put(&self, ticket: Ticket, key: Key, authority: &Arc<Authority>) {
+    pub(crate) fn put(&self, ticket: Ticket, key: K, authority: &Arc<V>) {
         let mut entries = self.lock();
         if entries.generation != ticket.generation {
             return;
@@ -72,6 +83,15 @@ impl AuthorityCache {
         entries.by_key.insert(key, (ticket.begun, Arc::clone(authority)));
     }
 
+    /// What is known of these is wrong from now on.
+    pub(crate) fn forget(&self, is_gone: impl Fn(&K) -> bool) {
+        let mut entries = self.lock();
+        entries.generation += 1;
+        entries.by_key.retain(|key, _| !is_gone(key));
+    }
+}
+
+impl AuthorityCache {
     /// A session has ended; on this process that bites at once.
     pub(crate) fn forget_session(&self, session: SessionId) {
         self.forget(|key| key.2 == session);
@@ -80,12 +100,6 @@ impl AuthorityCache {
     /// All sessions of a person have ended.
     pub(crate) fn forget_identity(&self, identity: IdentityId) {
         self.forget(|key| key.1 == identity);
-    }
-
-    fn forget(&self, is_gone: impl Fn(&Key) -> bool) {
-        let mut entries = self.lock();
-        entries.generation += 1;
-        entries.by_key.retain(|key, _| !is_gone(key));
     }
 }
 

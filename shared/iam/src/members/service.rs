@@ -154,7 +154,7 @@ async fn insert(
         is_active: true,
         roles: Vec::new(),
     };
-    let member = admit(tx, turn, &person, scope.principal.identity, roles, scope.clock.now()).await?;
+    let member = admit(tx, turn, &person, scope.person()?.identity, roles, scope.clock.now()).await?;
     let event = scope.event("user.create").on("user", id);
     let event = event.change("is_active", was_there.then_some(false), true).change(
         "roles",

@@ -4,7 +4,7 @@ use bulkhead_kernel::ids::{IdentityId, TenantId};
 use bulkhead_tenancy::{DbError, OwnerTx};
 
 use super::{Person, store};
-use crate::{members, permissions::SystemRole};
+use crate::{api_keys, members, permissions::SystemRole};
 
 /// Finds or makes the identities of these people and makes them members of the tenant whose schema the transaction has
 /// entered. Two people who are one here break `memberships_pkey`.
@@ -18,8 +18,9 @@ pub async fn relink(tx: &mut OwnerTx, tenant: TenantId, people: &[Person]) -> Re
     store::insert_memberships(tx, tenant, people, &found).await
 }
 
-/// Members who were not linked stay in the data and cannot enter.
+/// Members who were not linked stay in the data and cannot enter. Neither does any API key, which names another tenant.
 pub async fn close_others(tx: &mut OwnerTx, tenant: TenantId) -> Result<(), DbError> {
+    api_keys::service::close_imported(tx).await?;
     store::set_unlinked_inactive(tx, tenant).await
 }
 

@@ -7,11 +7,11 @@ use bulkhead_kernel::{
 use tracing::instrument;
 
 use super::{Device, SessionError, store};
-use crate::{Iam, Principal};
+use crate::{Iam, Person};
 
 /// One page of the caller's sessions that are open, the one used last first.
 #[instrument(skip_all)]
-pub async fn list(iam: &Iam, caller: &Principal, page: PageRequest) -> Result<Page<Device>, SessionError> {
+pub async fn list(iam: &Iam, caller: &Person, page: PageRequest) -> Result<Page<Device>, SessionError> {
     let mut tx = iam.db.control().await?;
     let devices = store::list(&mut tx, caller.identity, caller.session, iam.clock.now(), page).await?;
     tx.commit().await?;
@@ -20,7 +20,7 @@ pub async fn list(iam: &Iam, caller: &Principal, page: PageRequest) -> Result<Pa
 
 /// Ends one of the caller's sessions. One of somebody else is as little there as one that ended before.
 #[instrument(skip_all)]
-pub async fn end(iam: &Iam, caller: &Principal, session: SessionId) -> Result<(), SessionError> {
+pub async fn end(iam: &Iam, caller: &Person, session: SessionId) -> Result<(), SessionError> {
     let mut tx = iam.db.control().await?;
     let has_ended = store::set_own_revoked(&mut tx, caller.identity, session, iam.clock.now()).await?;
     tx.commit().await?;

@@ -17,7 +17,7 @@ use super::{
     store,
 };
 use crate::{
-    Iam, Principal,
+    Iam, Person,
     identities::{self, Credentials},
     memberships, passwords,
     tokens::{Claims, Grant},
@@ -209,7 +209,7 @@ fn pair(
 
 /// The person of an access token, for calls outside any tenant. Refused as soon as the session or the account ends.
 #[instrument(skip_all)]
-pub async fn principal(iam: &Iam, claims: &Claims) -> Result<Principal, SessionError> {
+pub async fn principal(iam: &Iam, claims: &Claims) -> Result<Person, SessionError> {
     let found = identities::service::find_principal(iam, claims.identity, claims.session).await?;
     found.ok_or(SessionError::Ended)
 }

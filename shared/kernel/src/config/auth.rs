@@ -30,6 +30,8 @@ pub struct Auth {
     pub refresh_leeway: Duration,
     /// Whether an unverified address keeps its owner out.
     pub require_verified_email: bool,
+    /// The word that tells this installation's API keys from those of others.
+    pub key_environment: String,
     /// Memory for one hash.
     pub argon2_memory_kib: u32,
     /// Passes over that memory.
@@ -69,6 +71,7 @@ impl Auth {
             refresh_absolute: section.secs("refresh_absolute_secs", 1..=YEAR_SECS),
             refresh_leeway: section.secs("refresh_leeway_secs", 0..=10),
             require_verified_email: section.flag("require_verified_email"),
+            key_environment: section.some_text("key_environment"),
             argon2_memory_kib: section.number("argon2_memory_kib", 8..=1_048_576),
             argon2_passes: section.number("argon2_passes", 1..=100),
             password_concurrency: section.number("password_concurrency", 1..=256),
@@ -91,6 +94,10 @@ impl Auth {
         }
         if auth.refresh_idle > auth.refresh_absolute {
             section.refuse("refresh_idle_secs", "must not be more than refresh_absolute_secs");
+        }
+        let word = &auth.key_environment;
+        if word.len() > 10 || !word.bytes().all(|b| b.is_ascii_lowercase()) {
+            section.refuse("key_environment", "must be 1 to 10 lower-case letters");
         }
         auth
     }

@@ -89,10 +89,13 @@ codes! {
     TokenInvalid = "token_invalid", Unauthenticated, "The access token is not valid.";
     TokenExpired = "token_expired", Unauthenticated, "The access token has expired.";
     SessionEnded = "session_ended", Unauthenticated, "The session has ended; sign in again.";
+    ApiKeyInvalid = "api_key_invalid", Unauthenticated, "The API key is not valid.";
     CredentialsInvalid = "credentials_invalid", Unauthenticated, "The e-mail address or the password is wrong.";
     RefreshTokenInvalid = "refresh_token_invalid", Unauthenticated, "The refresh token is not valid.";
     EmailUnverified = "email_unverified", Forbidden, "Verify the e-mail address first.";
     Forbidden = "forbidden", Forbidden, "You lack the permission for this.";
+    ApiKeyNotAllowed = "api_key_not_allowed", Forbidden, "This call is for people who are signed in; an API key cannot make it.";
+    AddressNotAllowed = "address_not_allowed", Forbidden, "The API key may not be used from this address.";
     TenantMismatch = "tenant_mismatch", Forbidden, "The token belongs to another tenant.";
     TenantNotActive = "tenant_not_active", Forbidden, "The tenant is not active.";
     TenantReadOnly = "tenant_read_only", Forbidden, "The tenant is suspended: it can be read, not changed.";
@@ -120,6 +123,8 @@ codes! {
     ExportNotReady = "export_not_ready", Conflict, "The archive is not ready.";
     DeletionProtected = "deletion_protected", Conflict, "The machine is protected against deletion.";
     VmDeleting = "vm_deleting", Conflict, "The machine is being deleted.";
+    ApiKeyRevoked = "api_key_revoked", Conflict, "The API key is revoked.";
+    ApiKeyNotRepeatable = "api_key_not_repeatable", Conflict, "The API key was made and cannot be shown again.";
     DoctorBusy = "doctor_busy", Conflict, "An examination is already under way.";
     MigrationUnderWay = "migration_under_way", Conflict, "Another migration of the fleet is open.";
     MigrationState = "migration_state", Conflict, "The migration is in a state that does not allow this.";

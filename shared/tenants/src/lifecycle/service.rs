@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bulkhead_iam::{Iam, Principal, ScopeError, members, permissions::Permission};
+use bulkhead_iam::{Iam, Person, ScopeError, members, permissions::Permission};
 use bulkhead_kernel::{
     ids::{IdentityId, TenantId},
     origin::Origin,
@@ -77,7 +77,7 @@ pub async fn footprint(db: &Db, tenant: TenantId) -> Result<Footprint, TenantErr
 }
 
 /// Refuses members who may not delete their tenant, or whom it is closed to. To strangers it does not exist.
-pub async fn require_deletion(iam: &Iam, caller: &Principal, tenant: TenantId) -> Result<(), TenantError> {
+pub async fn require_deletion(iam: &Iam, caller: &Person, tenant: TenantId) -> Result<(), TenantError> {
     let authority = members::service::authority_now(iam, tenant, caller.identity, caller.session).await;
     if authority
         .map_err(TenantError::Member)?

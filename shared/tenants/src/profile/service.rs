@@ -1,6 +1,6 @@
 //! What can be done with names, settings and custom fields.
 
-use bulkhead_iam::{Iam, Principal, ScopeError, members, permissions::Permission};
+use bulkhead_iam::{Iam, Person, ScopeError, members, permissions::Permission};
 use bulkhead_kernel::{fault::Violation, ids::TenantId, origin::Origin, telemetry::fields};
 use bulkhead_tenancy::{Db, DbError, Slug};
 use serde_json::Value;
@@ -25,7 +25,7 @@ pub async fn get(db: &Db, tenant: TenantId) -> Result<Profile, TenantError> {
 pub async fn update(
     origin: &Origin,
     iam: &Iam,
-    caller: &Principal,
+    caller: &Person,
     tenant: TenantId,
     changes: &Changes,
 ) -> Result<Profile, TenantError> {

@@ -65,6 +65,11 @@ pub(super) const GRANTED: &[(&str, &str, &str)] = &[
         "one bit about a session whose random id the caller must know",
     ),
     (
+        "control.is_account_on(uuid)",
+        "bulkhead_tenants",
+        "one bit about a member of the role's tenant",
+    ),
+    (
         "control.touch_vm_work(uuid,text)",
         "bulkhead_tenants",
         "the row's tenant is the role's, and a row of another tenant stays as it is",
