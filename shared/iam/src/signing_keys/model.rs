@@ -125,7 +125,7 @@ mod tests {
     #[test]
     fn the_next_key_is_announced_once_and_as_long_before_the_old_ones_end_as_the_settings_say() {
         let first = key(0, None);
-        assert_eq!(due_on(&[first.clone()], 75), None);
+        assert_eq!(due_on(std::slice::from_ref(&first), 75), None);
         assert_eq!(due_on(&[first], 76), Some(at(90)));
         let pair = [key(0, Some(91)), key(90, None)];
         assert_eq!(due_on(&pair, 76), None);

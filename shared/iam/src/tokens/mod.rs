@@ -5,7 +5,8 @@
 //! - Time comes from the [`Clock`], so `exp`, `nbf` and `iat` are compared here. The library's own checks read the
 //!   machine's clock, pass over claims that are absent and default to a minute of leeway; it does the cryptography.
 //!
-//! Absent here: which keys there are and when (signing_keys); no key is ever fetched, no header but `alg`, `typ` and `kid` is understood, no other algorithm exists.
+//! Absent here: which keys there are and when (`signing_keys`); no key is ever fetched, no header but `alg`, `typ` and
+//! `kid` is understood, no other algorithm exists.
 
 mod error;
 mod keys;
