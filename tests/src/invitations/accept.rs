@@ -120,7 +120,7 @@ async fn what_is_no_genuine_token_is_told_to_be_no_invitation() {
     let scene = Scene::new().await;
     let bolt = scene.app.founder("bolt").await;
     let (_, token) = scene.invited("bob@example.com", "member").await;
-    let parts: Vec<&str> = token.split('_').collect();
+    let parts: Vec<&str> = token.splitn(4, '_').collect();
     let [inv, id, tenant, secret] = parts[..] else {
         panic!("{token}")
     };

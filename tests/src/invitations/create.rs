@@ -133,7 +133,7 @@ async fn an_invitation_tells_nothing_of_accounts_and_no_secret() {
     let unknown = scene.invite("nobody@example.com", "member").await;
     assert_eq!(told(known), told(unknown));
     let token = scene.token("known@example.com", 0).await;
-    let secret = token.rsplit_once('_').unwrap().1;
+    let secret = super::secret(&token);
     let list = scene.ada.client.get(PATH).await;
     list.expect(200);
     assert!(

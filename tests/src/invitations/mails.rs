@@ -1,6 +1,6 @@
 //! The mail of an invitation, as it arrives.
 
-use super::{Scene, decoded, resend};
+use super::{Scene, decoded, resend, secret};
 use crate::harness::{App, Options, Relay, eventually, run};
 
 #[tokio::test]
@@ -61,7 +61,7 @@ async fn neither_address_nor_secret_are_in_the_queue_the_logs_or_the_rows() {
     let token = scene.token("bob@example.com", 1).await;
     scene.lookup(&old).await.expect_problem(404, "invitation_invalid");
     scene.accept_new(&token).await.expect(200);
-    let secrets = [&old, &token].map(|token| token.rsplit_once('_').unwrap().1);
+    let secrets = [&old, &token].map(|token| secret(token));
     let mut connection = scene.app.db.look_into(scene.ada.tenant).await;
     let rows: Vec<String> = sqlx::query_scalar(
         "SELECT row_to_json(j)::text FROM control.jobs AS j UNION ALL SELECT row_to_json(e)::text FROM audit_events AS e",

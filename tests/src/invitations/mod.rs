@@ -129,6 +129,11 @@ pub(super) fn decoded(mail: &Mail) -> String {
     mail.text.replace("=\n", "").replace("=3D", "=")
 }
 
+/// The random part of the text behind a link.
+pub(super) fn secret(token: &str) -> &str {
+    token.splitn(4, '_').nth(3).unwrap()
+}
+
 pub(super) async fn role(app: &App, founder: &Founder, name: &str) -> String {
     let mut connection = app.db.look_into(founder.tenant).await;
     let id: uuid::Uuid = sqlx::query_scalar("SELECT id FROM roles WHERE name = $1")
