@@ -80,6 +80,11 @@ pub(super) const GRANTED: &[(&str, &str, &str)] = &[
         "templates are the platform's and the same for all",
     ),
     (
+        "control.await_sealing()",
+        "bulkhead_tenants",
+        "the row's tenant is the role's, and it says nothing but that there is something to seal",
+    ),
+    (
         "control.hardening()",
         "bulkhead_control",
         "reads the catalog, with the caller's own rights",
