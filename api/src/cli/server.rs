@@ -2,7 +2,7 @@
 
 use std::io;
 
-use bulkhead_iam::{Iam, tokens::Keys};
+use bulkhead_iam::{Iam, audit_log::Checkpoints, tokens::Keys};
 use bulkhead_kernel::{
     clock::Clock,
     config::Section,
@@ -15,7 +15,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::CliError;
-use crate::{AppState, Listeners};
+use crate::{AppState, Listeners, state::Folders};
 
 const NEEDED: &[Section] = &[
     Section::Server,
@@ -24,6 +24,7 @@ const NEEDED: &[Section] = &[
     Section::Auth,
     Section::Tenants,
     Section::Archives,
+    Section::Audit,
     Section::Telemetry,
 ];
 
@@ -44,18 +45,14 @@ pub(super) async fn serve() -> Result<(), CliError> {
     let refused = |error| CliError::Listen(public, internal, error);
     let listeners = Listeners::bind(public, internal).await.map_err(refused)?;
     let (public, internal) = listeners.addresses().map_err(refused)?;
+    let folders = Folders {
+        archives: Archives::new(&config.archives),
+        checkpoints: Checkpoints::new(&config.audit.checkpoints_dir),
+    };
     let shutdown = on_signal().map_err(CliError::Signals)?;
     tracing::info!(%public, %internal, "listening");
     crate::serve(
-        AppState::new(
-            config.server,
-            config.tenants,
-            db,
-            iam,
-            throttle,
-            Archives::new(&config.archives),
-            clock,
-        ),
+        AppState::new(config.server, config.tenants, db, iam, throttle, folders, clock),
         listeners,
         shutdown,
     )

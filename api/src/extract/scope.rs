@@ -41,6 +41,9 @@ impl FromRequestParts<AppState> for SignedIn {
 
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Problem> {
         let (claims, record) = bearer::claims(parts, state)?;
+        if let Some(bound) = claims.tenant {
+            record.set_tenant(bound);
+        }
         let named = selector::from_headers(&parts.headers)?;
         if let (Some(bound), Some(named)) = (claims.tenant, &named) {
             check_same(state, bound, named).await?;
@@ -90,6 +93,10 @@ enum Freshness {
 
 async fn scope(parts: &Parts, state: &AppState, freshness: Freshness) -> Result<Scope, Problem> {
     let (claims, record) = bearer::claims(parts, state)?;
+    if let Some(bound) = claims.tenant {
+        // Also where the request names another one and is refused.
+        record.set_tenant(bound);
+    }
     let named = selector::from_headers(&parts.headers)?;
     let tenant = tenant(state, &claims, named).await?;
     record.set_tenant(tenant.id);

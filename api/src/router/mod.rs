@@ -6,11 +6,11 @@ use bulkhead_kernel::config;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
-    middleware::{Observer, cors, guard, observe},
+    middleware::{Observer, Refusals, cors, guard, note_refusals, observe},
     openapi,
     routes::{
-        archives, auth, docs, doctor, lifecycle, migrations, onboarding, platform, service, tenants, users,
-        vm_templates, vms, whoami,
+        archives, audit_log, auth, docs, doctor, lifecycle, migrations, onboarding, platform, service,
+        tenants, users, vm_templates, vms, whoami,
     },
     state::{AppState, RequestLimits},
 };
@@ -28,7 +28,8 @@ pub fn build(state: AppState) -> Router {
         .route("/docs/", get(docs::page))
         .route("/docs/{*file}", get(docs::asset))
         .route("/problems", get(docs::problems))
-        .nest(&format!("{V1}/orgs"), tenants().into());
+        .nest(&format!("{V1}/orgs"), tenants().into())
+        .layer(from_fn_with_state(Refusals::of(state.clone()), note_refusals));
     let settings = state.server().clone();
     surround(router, state, &settings)
 }
@@ -109,6 +110,9 @@ fn for_members() -> OpenApiRouter<AppState> {
         .routes(routes!(vms::list, vms::create))
         .routes(routes!(vms::get, vms::delete))
         .routes(routes!(vms::logs))
+        .routes(routes!(audit_log::list))
+        .routes(routes!(audit_log::export))
+        .routes(routes!(audit_log::verify))
 }
 
 /// Those who run the platform; below `/platform`.

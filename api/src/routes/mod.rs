@@ -1,6 +1,7 @@
 //! One module per noun of the URL: what goes in, what comes out, and handlers that call one use case each.
 
 pub mod archives;
+pub mod audit_log;
 pub mod auth;
 pub mod docs;
 pub mod doctor;

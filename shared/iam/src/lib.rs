@@ -8,6 +8,7 @@
 //!
 //! Absent here: HTTP, cookies, and any way to a tenant's data but the transactions of tenancy.
 
+pub mod audit_log;
 mod bundle;
 #[cfg(test)]
 mod fixtures;

@@ -18,12 +18,22 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "api",
         &[
-            "kernel", "tenancy", "audit", "jobs", "mail", "iam", "tenants", "compute", "traffic",
+            "kernel",
+            "tenancy",
+            "audit",
+            "jobs",
+            "mail",
+            "iam",
+            "tenants",
+            "compute",
+            "traffic",
         ],
     ),
     (
         "worker",
-        &["kernel", "tenancy", "audit", "jobs", "mail", "iam", "tenants", "compute"],
+        &[
+            "kernel", "tenancy", "audit", "jobs", "mail", "iam", "tenants", "compute",
+        ],
     ),
 ];
 

@@ -1,4 +1,5 @@
 //! Loops without input: each compares what is wanted with what is there.
 
+pub(crate) mod audit;
 pub(crate) mod tenants;
 pub(crate) mod vms;
