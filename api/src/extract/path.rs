@@ -8,7 +8,7 @@ use axum::{
 };
 use bulkhead_kernel::{
     fault::Code,
-    ids::{ExportId, ImportId, MigrationRunId, ReceiptId, TenantId, VmId},
+    ids::{ExportId, ImportId, MigrationRunId, ReceiptId, ResourceId, TenantId, VmId},
 };
 
 use crate::problem::Problem;
@@ -32,6 +32,10 @@ impl Thing for ReceiptId {
 }
 
 impl Thing for VmId {
+    const MISSING: Code = Code::NotFound;
+}
+
+impl Thing for ResourceId {
     const MISSING: Code = Code::NotFound;
 }
 

@@ -9,7 +9,7 @@ use crate::{
     middleware::{Observer, Refusals, cors, guard, note_refusals, observe},
     openapi,
     routes::{
-        archives, audit_log, auth, docs, doctor, lifecycle, migrations, onboarding, platform, service,
+        archives, audit_log, auth, docs, doctor, lifecycle, migrations, onboarding, platform, resources, service,
         tenants, users, vm_templates, vms, whoami,
     },
     state::{AppState, RequestLimits},
@@ -110,6 +110,8 @@ fn for_members() -> OpenApiRouter<AppState> {
         .routes(routes!(vms::list, vms::create))
         .routes(routes!(vms::get, vms::delete))
         .routes(routes!(vms::logs))
+        .routes(routes!(resources::list, resources::create))
+        .routes(routes!(resources::get, resources::update, resources::delete))
         .routes(routes!(audit_log::list))
         .routes(routes!(audit_log::export))
         .routes(routes!(audit_log::verify))

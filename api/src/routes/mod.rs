@@ -11,6 +11,7 @@ pub mod onboarding;
 mod page;
 pub mod platform;
 mod range;
+pub mod resources;
 pub mod service;
 pub mod tenants;
 pub mod users;

@@ -14,6 +14,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("shared/mail", &["kernel", "tenancy", "jobs"]),
     ("shared/iam", &["kernel", "tenancy", "audit", "jobs", "mail"]),
     ("shared/tenants", &["kernel", "tenancy", "audit", "jobs", "mail", "iam"]),
+    ("shared/resources", &["kernel", "tenancy", "audit", "iam"]),
     ("shared/compute", &["kernel", "tenancy", "audit", "jobs", "iam"]),
     (
         "api",
@@ -25,6 +26,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "mail",
             "iam",
             "tenants",
+            "resources",
             "compute",
             "traffic",
         ],

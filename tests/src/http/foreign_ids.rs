@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use bulkhead_kernel::ids::{ExportId, ImportId, MigrationRunId, ReceiptId, TenantId, VmId};
+use bulkhead_kernel::ids::{ExportId, ImportId, MigrationRunId, ReceiptId, ResourceId, TenantId, VmId};
 use http::Method;
 use serde_json::{Value, json};
 
@@ -59,6 +59,12 @@ async fn machine(founder: &Founder) -> String {
     vm["id"].as_str().unwrap().to_owned()
 }
 
+async fn resource(founder: &Founder) -> String {
+    let wanted = json!({"type": "disk", "name": "secret", "attributes": {"size": 1}});
+    let resource = founder.client.post("/api/v1/resources", &wanted).await.expect(201);
+    resource["id"].as_str().unwrap().to_owned()
+}
+
 /// The ids of each noun that stands before an id in a path. A route with a new noun gets its line here.
 async fn ids(ada: &Founder, bob: &Founder) -> BTreeMap<&'static str, Ids> {
     let tenants = || Ids {
@@ -71,6 +77,11 @@ async fn ids(ada: &Founder, bob: &Founder) -> BTreeMap<&'static str, Ids> {
         foreign: machine(bob).await,
         missing: VmId::new().to_string(),
     };
+    let resources = Ids {
+        own: resource(ada).await,
+        foreign: resource(bob).await,
+        missing: ResourceId::new().to_string(),
+    };
     // What only operators have is closed to every member, whatever the id.
     let nobodys = |id: &dyn Fn() -> String| Ids {
         own: id(),
@@ -81,6 +92,7 @@ async fn ids(ada: &Founder, bob: &Founder) -> BTreeMap<&'static str, Ids> {
         ("tenants", tenants()),
         ("orgs", tenants()),
         ("vms", vms),
+        ("resources", resources),
         ("imports", nobodys(&|| ImportId::new().to_string())),
         ("migrations", nobodys(&|| MigrationRunId::new().to_string())),
         ("receipts", nobodys(&|| ReceiptId::new().to_string())),

@@ -19,6 +19,8 @@ pub enum Kind {
     Conflict,
     /// It was there and will not come back.
     Gone,
+    /// It is no longer as the caller last saw it.
+    PreconditionFailed,
     /// More than we take.
     TooLarge,
     /// A part that the thing does not have.
@@ -108,6 +110,7 @@ codes! {
     DoctorBusy = "doctor_busy", Conflict, "An examination is already under way.";
     MigrationUnderWay = "migration_under_way", Conflict, "Another migration of the fleet is open.";
     MigrationState = "migration_state", Conflict, "The migration is in a state that does not allow this.";
+    PreconditionFailed = "precondition_failed", PreconditionFailed, "It has changed since you last saw it.";
     BodyTooLarge = "body_too_large", TooLarge, "The body is larger than 1 MiB.";
     ArchiveTooLarge = "archive_too_large", TooLarge, "The archive is larger than what is taken here.";
     RangeNotSatisfiable = "range_not_satisfiable", OutOfRange, "The archive has no such part.";
