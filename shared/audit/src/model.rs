@@ -129,6 +129,7 @@ impl Event {
 
     /// What it was done to; an event may have several targets.
     #[must_use]
+    #[expect(clippy::needless_pass_by_value, reason = "ids are small, and calls read better")]
     pub fn on(mut self, kind: &'static str, id: impl ToString) -> Self {
         let id = id.to_string();
         self.targets.push(Target { kind, id });

@@ -141,13 +141,14 @@ pub(super) mod tests {
         }
     }
 
+    type Edit = fn(&mut Row);
+
     #[test]
     fn every_field_and_the_place_change_the_hash() {
         let base = row("vm.create");
         let before = base.hash(1, &[0; 32]);
         assert_ne!(base.hash(2, &[0; 32]), before);
         assert_ne!(base.hash(1, &[1; 32]), before);
-        type Edit = fn(&mut Row);
         let edits: [Edit; 11] = [
             |row| row.id = uuid::Uuid::from_u128(8).into(),
             |row| row.at += chrono::TimeDelta::microseconds(1),
