@@ -10,7 +10,7 @@ use std::{
 };
 
 use axum::extract::FromRef;
-use bulkhead_iam::Iam;
+use bulkhead_iam::{Iam, audit_log::Checkpoints};
 use bulkhead_kernel::{
     clock::Clock,
     config,
@@ -30,10 +30,18 @@ struct Parts {
     db: Db,
     iam: Iam,
     throttles: Throttles,
-    archives: Archives,
+    folders: Folders,
     clock: Clock,
     metrics: Metrics,
     readiness: Readiness,
+}
+
+/// What all processes share beside the database.
+pub struct Folders {
+    /// Archives of tenants.
+    pub archives: Archives,
+    /// Checkpoints of audit logs.
+    pub checkpoints: Checkpoints,
 }
 
 /// What one request may cost.
@@ -82,7 +90,7 @@ impl AppState {
         db: Db,
         iam: Iam,
         throttles: Throttles,
-        archives: Archives,
+        folders: Folders,
         clock: Clock,
     ) -> Self {
         Self(Arc::new(Parts {
@@ -91,7 +99,7 @@ impl AppState {
             db,
             iam,
             throttles,
-            archives,
+            folders,
             clock,
             metrics: metrics::install(),
             readiness: Readiness::default(),
@@ -131,7 +139,13 @@ impl AppState {
     /// Where archives of tenants lie.
     #[must_use]
     pub fn archives(&self) -> &Archives {
-        &self.0.archives
+        &self.0.folders.archives
+    }
+
+    /// Where the checkpoints of audit logs lie.
+    #[must_use]
+    pub fn checkpoints(&self) -> &Checkpoints {
+        &self.0.folders.checkpoints
     }
 
     /// The time.

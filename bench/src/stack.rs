@@ -73,6 +73,7 @@ impl Settings {
             ("AUTH__ARGON2_MEMORY_KIB".to_owned(), "64".to_owned()),
             ("AUTH__ARGON2_PASSES".to_owned(), "1".to_owned()),
             ("COMPUTE__SIMULATOR_DIR".to_owned(), path("simulator")),
+            ("AUDIT__CHECKPOINTS_DIR".to_owned(), path("checkpoints")),
             // The floors reach all tenants over one login.
             ("DATABASE__TENANTS_PER_SHARD".to_owned(), "100000".to_owned()),
         ];

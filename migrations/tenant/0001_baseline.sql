@@ -321,13 +321,41 @@ CREATE TABLE audit_events
     request_id  text        NOT NULL,
     address     text,
     agent       text,
+    -- Given by the worker that seals (docs/adr/0015): the place in the tenant's chain, the hash before, and this one's.
+    seq         bigint,
+    prev_hash   bytea,
+    hash        bytea,
     CONSTRAINT audit_events_pkey PRIMARY KEY (id),
+    CONSTRAINT audit_events_seq_key UNIQUE (seq),
+    CONSTRAINT audit_events_seal_check CHECK ((seq IS NULL) = (hash IS NULL) AND (seq IS NULL) = (prev_hash IS NULL)
+        AND length(hash) = 32 AND length(prev_hash) = 32),
     CONSTRAINT audit_events_action_check CHECK (action ~ '^[a-z_]+[.][a-z_]+$'),
     CONSTRAINT audit_events_outcome_check CHECK (outcome IN ('done', 'refused')),
     CONSTRAINT audit_events_actor_check CHECK (actor_kind IN ('member', 'api_key', 'operator', 'system'))
 );
 
 CREATE INDEX audit_events_occurred_idx ON audit_events (occurred_at DESC, id DESC);
+CREATE INDEX audit_events_unsealed_idx ON audit_events (occurred_at, id) WHERE seq IS NULL;
+
+-- Nobody seals what they write themselves.
+CREATE FUNCTION begin_unsealed() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS
+$$
+BEGIN
+    NEW.seq := NULL;
+    NEW.prev_hash := NULL;
+    NEW.hash := NULL;
+    RETURN NEW;
+END
+$$;
+
+CREATE TRIGGER audit_events_sealing
+    BEFORE INSERT
+    ON audit_events
+    FOR EACH ROW
+EXECUTE FUNCTION begin_unsealed();
 
 -- Invitations: who follows the link in the mail becomes a member with these roles.
 CREATE TABLE invitations
@@ -406,3 +434,24 @@ CREATE TABLE api_keys
 
 CREATE INDEX api_keys_list_idx ON api_keys (created_at DESC, id DESC);
 CREATE INDEX api_keys_owner_idx ON api_keys (owner_id);
+
+-- A thing of the tenant's own: the slice that adopters copy for theirs (CONTRIBUTING.md).
+CREATE TABLE resources
+(
+    id         uuid        NOT NULL,
+    type       text        NOT NULL,
+    name       text        NOT NULL,
+    attributes jsonb       NOT NULL,
+    version    bigint      NOT NULL DEFAULT 1,
+    created_by text        NOT NULL,
+    created_at timestamptz NOT NULL,
+    updated_at timestamptz NOT NULL,
+    CONSTRAINT resources_pkey PRIMARY KEY (id),
+    CONSTRAINT resources_type_check CHECK (type ~ '^[a-z][a-z0-9_]{0,49}$'),
+    CONSTRAINT resources_name_check CHECK (length(name) BETWEEN 1 AND 100),
+    CONSTRAINT resources_attributes_check CHECK (jsonb_typeof(attributes) = 'object')
+);
+
+-- Two things of one type are told apart by their names, whatever the case.
+CREATE UNIQUE INDEX resources_name_key ON resources (type, lower(name));
+CREATE INDEX resources_list_idx ON resources (created_at DESC, id DESC);

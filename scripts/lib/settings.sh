@@ -53,6 +53,7 @@ product_settings() {
     setting BULKHEAD__AUTH__KEYS_DIR "$DEV/keys"
     setting BULKHEAD__AUTH__REQUIRE_VERIFIED_EMAIL false
     setting BULKHEAD__ARCHIVES__DIR "$DEV/archives"
+    setting BULKHEAD__AUDIT__CHECKPOINTS_DIR "$DEV/checkpoints"
     setting BULKHEAD__COMPUTE__SIMULATOR_DIR "$DEV/simulator"
     setting BULKHEAD__TELEMETRY__LOG_FORMAT text
     setting BULKHEAD_ADMIN_EMAIL admin@bulkhead.example

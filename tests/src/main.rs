@@ -7,6 +7,7 @@
 )]
 
 mod archives;
+mod audit;
 mod compute;
 mod fleet;
 #[expect(unreachable_pub, reason = "a test binary has no public interface")]
@@ -17,6 +18,7 @@ mod iam;
 mod invitations;
 mod jobs;
 mod mail;
+mod resources;
 mod tenancy;
 mod tenants;
 mod traffic;

@@ -27,5 +27,6 @@ pub const SECTIONS: &[Section] = &[
     Section::Tenants,
     Section::Compute,
     Section::Archives,
+    Section::Audit,
     Section::Telemetry,
 ];

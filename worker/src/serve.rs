@@ -48,6 +48,7 @@ pub async fn serve(config: &Config, metrics: Metrics, shutdown: CancellationToke
     let machines = parts.machines.clone();
     let keeper = reconcilers::tenants::keeper(db.clone(), config);
     let archives = parts.archives.clone();
+    let logs = reconcilers::audit::keeper(db.clone(), config);
     let worker = Worker::new(db.clone(), registry(parts), &config.jobs)?
         .with_concurrency(config.worker.concurrency)
         .with_grace(config.worker.shutdown_grace);
@@ -75,9 +76,13 @@ pub async fn serve(config: &Config, metrics: Metrics, shutdown: CancellationToke
     let keeping_keys = supervise("signing keys", &shutdown, || {
         reconcilers::signing_keys::run(db.clone(), config.auth.clone(), shutdown.clone())
     });
+    let auditing = supervise("audit", &shutdown, || {
+        let (logs, stop) = (logs.clone(), shutdown.clone());
+        async move { logs.run(stop).await }
+    });
     let until_the_end_of_grace = async {
         tokio::select! {
-            _ = async { tokio::join!(reconciling, keeping, sweeping, keeping_keys) } => {}
+            _ = async { tokio::join!(reconciling, keeping, sweeping, keeping_keys, auditing) } => {}
             () = async { shutdown.cancelled().await; sleep(config.worker.shutdown_grace + LET_GO).await } => {}
         }
     };

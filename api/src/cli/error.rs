@@ -3,7 +3,8 @@
 use std::{error::Error, io, net::SocketAddr};
 
 use bulkhead_iam::{
-    identities::IdentityError, passwords::PasswordError, signing_keys::SigningKeyError, tokens::KeyError,
+    audit_log::AuditError, identities::IdentityError, passwords::PasswordError, signing_keys::SigningKeyError,
+    tokens::KeyError,
 };
 use bulkhead_kernel::{config::Mistakes, telemetry::TelemetryError};
 use bulkhead_tenancy::{DbError, LineageError, doctor::DoctorError, fleet::FleetError};
@@ -67,6 +68,12 @@ pub enum CliError {
     /// The receipt is forged, altered, or of another installation.
     #[error("none of the keys signed this receipt")]
     Receipt,
+    /// An audit log could not be read.
+    #[error("the audit log cannot be verified")]
+    Audit(#[from] AuditError),
+    /// The report, already printed, says what is wrong with the log.
+    #[error("the audit log was tampered with")]
+    Tampered,
     /// The operator could not be made.
     #[error("the operator cannot be made")]
     Operator(#[source] IdentityError),

@@ -1,5 +1,6 @@
 //! The commands of the binary. Each asks only for the settings it uses; all mistakes in them are reported together.
 
+mod audit;
 mod doctor;
 mod error;
 mod migrate;
@@ -70,6 +71,9 @@ enum Command {
         #[arg(long, default_value = "demo")]
         tenant: String,
     },
+    /// Look after tenants' audit logs
+    #[command(subcommand)]
+    Audit(audit::Audit),
     /// Examine the deployment
     #[command(subcommand)]
     Doctor(doctor::Examination),
@@ -110,6 +114,7 @@ impl Command {
             Self::RotateKeys { after_secs } => rotate_keys(after_secs).await,
             Self::CreateOperator(credentials) => operators::create(credentials).await,
             Self::Seed { operator, tenant } => seed::run(operator, &tenant).await,
+            Self::Audit(audit) => audit::run(audit).await,
             Self::Doctor(examination) => doctor::run(examination).await,
             Self::VerifyReceipt { dir } => receipts::verify(dir),
             Self::Openapi => {

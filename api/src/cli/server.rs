@@ -4,6 +4,7 @@ use std::{io, time::Duration};
 
 use bulkhead_iam::{
     Iam,
+    audit_log::Checkpoints,
     signing_keys::{SigningKeyError, service as signing_keys},
     tokens::Keys,
 };
@@ -19,7 +20,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::CliError;
-use crate::{AppState, Listeners, Throttles};
+use crate::{AppState, Listeners, Throttles, state::Folders};
 
 const NEEDED: &[Section] = &[
     Section::Server,
@@ -28,6 +29,7 @@ const NEEDED: &[Section] = &[
     Section::Auth,
     Section::Tenants,
     Section::Archives,
+    Section::Audit,
     Section::Telemetry,
 ];
 
@@ -56,17 +58,13 @@ pub(super) async fn serve() -> Result<(), CliError> {
     let refused = |error| CliError::Listen(public, internal, error);
     let listeners = Listeners::bind(public, internal).await.map_err(refused)?;
     let (public, internal) = listeners.addresses().map_err(refused)?;
+    let folders = Folders {
+        archives: Archives::new(&config.archives),
+        checkpoints: Checkpoints::new(&config.audit.checkpoints_dir),
+    };
     let shutdown = on_signal().map_err(CliError::Signals)?;
     tracing::info!(%public, %internal, "listening");
-    let state = AppState::new(
-        config.server,
-        config.tenants,
-        db,
-        iam,
-        throttles,
-        Archives::new(&config.archives),
-        clock,
-    );
+    let state = AppState::new(config.server, config.tenants, db, iam, throttles, folders, clock);
     let following = tokio::spawn(follow_keys(state.clone()));
     crate::serve(state, listeners, shutdown).await;
     following.abort();

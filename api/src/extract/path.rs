@@ -10,8 +10,8 @@ use bulkhead_iam::permissions::Permission;
 use bulkhead_kernel::{
     fault::Code,
     ids::{
-        ApiKeyId, ExportId, IdentityId, ImportId, InvitationId, MigrationRunId, ReceiptId, RoleId, SessionId, TenantId,
-        VmId,
+        ApiKeyId, ExportId, IdentityId, ImportId, InvitationId, MigrationRunId, ReceiptId, ResourceId, RoleId,
+        SessionId, TenantId, VmId,
     },
 };
 
@@ -48,6 +48,10 @@ impl Thing for ApiKeyId {
 }
 
 impl Thing for VmId {
+    const MISSING: Code = Code::NotFound;
+}
+
+impl Thing for ResourceId {
     const MISSING: Code = Code::NotFound;
 }
 

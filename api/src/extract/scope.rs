@@ -51,6 +51,9 @@ impl FromRequestParts<AppState> for SignedIn {
 
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Problem> {
         let (claims, record) = bearer::claims(parts, state)?;
+        if let Some(bound) = claims.tenant {
+            record.set_tenant(bound);
+        }
         let named = selector::from_headers(&parts.headers)?;
         if let (Some(bound), Some(named)) = (claims.tenant, &named) {
             check_same(state, bound, named).await?;
@@ -163,6 +166,10 @@ async fn of_member(
     named: Option<TenantSelector>,
     freshness: Freshness,
 ) -> Result<Scope, Problem> {
+    if let Some(bound) = claims.tenant {
+        // Also where the request names another one and is refused.
+        record.set_tenant(bound);
+    }
     let tenant = tenant(state, claims, named).await?;
     record.set_tenant(tenant.id);
     let iam = state.iam();

@@ -1,13 +1,14 @@
 //! The outermost layer: gives the request its id, its span and its one log line, counts it, and finishes its answer.
 
 use std::{
+    net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use axum::{
     body::Body,
-    extract::{MatchedPath, Request, State},
+    extract::{ConnectInfo, MatchedPath, Request, State},
     http::{HeaderMap, HeaderValue, StatusCode, header},
     middleware::Next,
     response::Response,
@@ -60,7 +61,9 @@ impl Observer {
 
 /// Observes the request from its first byte to its answer.
 pub async fn observe(State(observer): State<Observer>, mut request: Request, next: Next) -> Response {
-    let record = RequestRecord::begin(request.headers());
+    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
+    let address = peer.map(|ConnectInfo(peer)| peer.ip());
+    let record = RequestRecord::begin(request.headers(), address);
     let mut watch = Watch::start(&request, Arc::clone(&record));
     observer.join_trace(&watch.span, request.headers());
     request.extensions_mut().insert(Arc::clone(&record));

@@ -2,31 +2,39 @@
 
 use std::{
     fmt::Display,
+    net::IpAddr,
     sync::{Arc, OnceLock},
 };
 
-use axum::http::{HeaderMap, request::Parts};
+use axum::http::{HeaderMap, header, request::Parts};
 use bulkhead_kernel::{ids::TenantId, origin::Origin, telemetry::trace};
 use bulkhead_tenancy::DbMeter;
 
 use super::RequestId;
 use crate::problem::Problem;
 
+/// How much of what a client calls itself is kept.
+const AGENT_CHARS: usize = 200;
+
 /// One per request, shared by the observer and the extractors.
 #[derive(Debug)]
 pub struct RequestRecord {
     id: RequestId,
+    address: Option<IpAddr>,
+    agent: Option<String>,
     principal: OnceLock<String>,
     tenant: OnceLock<TenantId>,
     db: DbMeter,
 }
 
 impl RequestRecord {
-    /// Starts the record.
+    /// Starts the record of a request that comes from this address.
     #[must_use]
-    pub fn begin(headers: &HeaderMap) -> Arc<Self> {
+    pub fn begin(headers: &HeaderMap, address: Option<IpAddr>) -> Arc<Self> {
         Arc::new(Self {
             id: RequestId::of(headers),
+            address,
+            agent: agent(headers),
             principal: OnceLock::new(),
             tenant: OnceLock::new(),
             db: DbMeter::default(),
@@ -80,8 +88,38 @@ impl RequestRecord {
             principal: self.principal().unwrap_or("anonymous").to_owned(),
             request_id: self.id.as_str().to_owned(),
             traceparent: trace::current_traceparent(),
-            address: None,
-            agent: None,
+            address: self.address.map(|address| address.to_string()),
+            agent: self.agent.clone(),
         }
+    }
+}
+
+/// What the client calls itself, as far as it can be printed.
+fn agent(headers: &HeaderMap) -> Option<String> {
+    let text = String::from_utf8_lossy(headers.get(header::USER_AGENT)?.as_bytes());
+    let agent: String = text.chars().filter(|c| !c.is_control()).take(AGENT_CHARS).collect();
+    Some(agent).filter(|agent| !agent.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderValue;
+
+    use super::*;
+
+    fn told(agent: &[u8], address: Option<IpAddr>) -> Origin {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::USER_AGENT, HeaderValue::from_bytes(agent).unwrap());
+        RequestRecord::begin(&headers, address).origin()
+    }
+
+    #[test]
+    fn the_origin_tells_address_and_agent_within_bounds() {
+        let origin = told(b"curl/8.0", Some(IpAddr::from([192, 0, 2, 7])));
+        assert_eq!(origin.address.as_deref(), Some("192.0.2.7"));
+        assert_eq!(origin.agent.as_deref(), Some("curl/8.0"));
+        let long = told("ä\t".repeat(500).as_bytes(), None);
+        assert_eq!(long.agent.unwrap(), "ä".repeat(200));
+        assert_eq!((told(b"", None).agent, long.address), (None, None));
     }
 }

@@ -61,7 +61,13 @@ fn every_answer_is_described_and_every_content_has_an_example() {
         let contents = parts.filter_map(|part| part["content"].as_object()).flatten();
         for (media_type, content) in contents.filter(|(media_type, _)| *media_type != PROBLEM_JSON) {
             let example = &content["example"];
-            let is_stream = ["text/event-stream", "application/x-tar"].contains(&media_type.as_str());
+            let streams = [
+                "text/event-stream",
+                "application/x-tar",
+                "application/x-ndjson",
+                "text/csv",
+            ];
+            let is_stream = streams.contains(&media_type.as_str());
             assert!(
                 example.is_object() || example.is_array() || (is_stream && example.is_string()),
                 "{name}: {media_type} has no example"

@@ -6,11 +6,12 @@ use bulkhead_kernel::config;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
-    middleware::{Observer, cors, guard, observe},
+    middleware::{Observer, Refusals, cors, guard, note_refusals, observe},
     openapi,
     routes::{
-        api_keys, archives, auth, credentials, docs, doctor, invitations, lifecycle, migrations, onboarding,
-        permissions, platform, roles, service, sessions, tenant_users, tenants, users, vm_templates, vms, whoami,
+        api_keys, archives, audit_log, auth, credentials, docs, doctor, invitations, lifecycle, migrations, onboarding,
+        permissions, platform, resources, roles, service, sessions, tenant_users, tenants, users, vm_templates, vms,
+        whoami,
     },
     state::{AppState, RequestLimits},
 };
@@ -28,7 +29,8 @@ pub fn build(state: AppState) -> Router {
         .route("/docs/", get(docs::page))
         .route("/docs/{*file}", get(docs::asset))
         .route("/problems", get(docs::problems))
-        .nest(&format!("{V1}/orgs"), tenants().into());
+        .nest(&format!("{V1}/orgs"), tenants().into())
+        .layer(from_fn_with_state(Refusals::of(state.clone()), note_refusals));
     let settings = state.server().clone();
     surround(router, state, &settings)
 }
@@ -140,6 +142,11 @@ fn for_members() -> OpenApiRouter<AppState> {
         .routes(routes!(vms::list, vms::create))
         .routes(routes!(vms::get, vms::delete))
         .routes(routes!(vms::logs))
+        .routes(routes!(resources::list, resources::create))
+        .routes(routes!(resources::get, resources::update, resources::delete))
+        .routes(routes!(audit_log::list))
+        .routes(routes!(audit_log::export))
+        .routes(routes!(audit_log::verify))
 }
 
 /// Those who run the platform; below `/platform`.

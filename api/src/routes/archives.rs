@@ -8,6 +8,7 @@ use axum::{
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
+use bulkhead_audit::Actor;
 use bulkhead_iam::permissions::Permission;
 use bulkhead_kernel::{
     fault::Code,
@@ -162,11 +163,14 @@ impl From<Import> for ImportBody {
     }
 }
 
-/// Refuses everybody but owners and operators.
-async fn authorize(state: &AppState, caller: &SignedIn, tenant: TenantId) -> Result<(), Problem> {
+/// Refuses everybody but owners and operators; gives as what the caller acts.
+async fn authorize(state: &AppState, caller: &SignedIn, tenant: TenantId) -> Result<Actor, Problem> {
     match service::authorize(state.iam(), caller.principal.identity, tenant).await? {
-        service::Ground::Owner(membership) => check_same_tenant(caller, &membership.tenant),
-        service::Ground::Operator => Ok(()),
+        service::Ground::Owner(membership) => {
+            check_same_tenant(caller, &membership.tenant)?;
+            Ok(Actor::member(caller.principal.identity))
+        }
+        service::Ground::Operator => Ok(Actor::operator(&caller.origin)),
     }
 }
 
@@ -183,8 +187,8 @@ pub async fn export(
     signed_in: SignedIn,
     PathId(id): PathId<TenantId>,
 ) -> Result<Response, Problem> {
-    authorize(&state, &signed_in, id).await?;
-    let by = signed_in.principal.identity;
+    let actor = authorize(&state, &signed_in, id).await?;
+    let by = (signed_in.principal.identity, actor);
     let requested = service::export(&signed_in.origin, state.db(), state.archives(), state.clock(), by, id).await?;
     let Requested { id: export, job } = requested;
     let location = [(header::LOCATION, format!("/api/v1/tenants/{id}/exports/{export}"))];

@@ -5,6 +5,7 @@ use axum::{
     http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
+use bulkhead_audit::Actor;
 use bulkhead_iam::{
     identities::{self, IdentityError},
     permissions::Permission,
@@ -123,26 +124,27 @@ pub async fn delete(
     Query(query): Query<DeleteQuery>,
 ) -> Result<Response, Problem> {
     let reason = reason(query.reason.as_deref())?;
-    require_deletion(&state, &signed_in, id).await?;
+    let actor = require_deletion(&state, &signed_in, id).await?;
     if query.dry_run {
         let footprint = service::footprint(state.db(), id).await?;
         return Ok(Json(FootprintBody::from(footprint)).into_response());
     }
-    let (by, grace) = (signed_in.principal.identity, state.tenants().deletion_grace);
+    let (by, grace) = ((signed_in.principal.identity, actor), state.tenants().deletion_grace);
     let profile = service::delete(&signed_in.origin, state.db(), id, by, &reason, grace).await?;
     let location = [(header::LOCATION, format!("/api/v1/tenants/{id}"))];
     Ok((StatusCode::ACCEPTED, location, Json(TenantBody::of(profile, None))).into_response())
 }
 
-/// Operators may delete every tenant, owners the one they are in.
-async fn require_deletion(state: &AppState, signed_in: &SignedIn, id: TenantId) -> Result<(), Problem> {
+/// Operators may delete every tenant, owners the one they are in. Gives as what the caller acts.
+async fn require_deletion(state: &AppState, signed_in: &SignedIn, id: TenantId) -> Result<Actor, Problem> {
     let Err(refused) = service::require_deletion(state.iam(), &signed_in.principal, id).await else {
         let profile = profile::service::get(state.db(), id).await?;
-        return check_same_tenant(signed_in, &profile.tenant);
+        check_same_tenant(signed_in, &profile.tenant)?;
+        return Ok(Actor::member(signed_in.principal.identity));
     };
     match identities::service::require_operator(state.iam(), signed_in.principal.identity).await {
         Err(IdentityError::NotAnOperator) => Err(refused.into()),
-        operator => Ok(operator?),
+        operator => Ok(operator.map(|()| Actor::operator(&signed_in.origin))?),
     }
 }
 

@@ -2,6 +2,7 @@
 
 pub mod api_keys;
 pub mod archives;
+pub mod audit_log;
 pub mod auth;
 pub mod credentials;
 pub mod docs;
@@ -14,6 +15,7 @@ mod page;
 pub mod permissions;
 pub mod platform;
 mod range;
+pub mod resources;
 pub mod roles;
 pub mod service;
 pub mod sessions;

@@ -1,8 +1,24 @@
-//! One thing that happened.
+//! One thing that happened, and the log of them.
 
-use bulkhead_kernel::origin::Origin;
+use bulkhead_kernel::{
+    ids::{AuditEventId, IdentityId},
+    origin::Origin,
+    page::PageRequest,
+};
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
+
+/// What a field is called whose value is nobody's to read; only that it changed is told.
+const SECRETS: [&str; 8] = [
+    "password",
+    "secret",
+    "token",
+    "credential",
+    "api_key",
+    "apikey",
+    "private_key",
+    "authorization",
+];
 
 /// Who did it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,6 +27,38 @@ pub struct Actor {
     pub kind: &'static str,
     /// The id as the API shows it; empty for the system.
     pub id: String,
+}
+
+impl Actor {
+    /// A member of the tenant.
+    #[must_use]
+    pub fn member(identity: IdentityId) -> Self {
+        Self {
+            kind: "member",
+            id: identity.to_string(),
+        }
+    }
+
+    /// Who runs the platform, by the principal of the request.
+    #[must_use]
+    pub fn operator(origin: &Origin) -> Self {
+        Self {
+            kind: "operator",
+            id: origin.principal.clone(),
+        }
+    }
+
+    /// Who asked for the work, long ago or just now: a member, or the system by itself.
+    #[must_use]
+    pub fn of(origin: &Origin) -> Self {
+        match origin.principal.parse::<IdentityId>() {
+            Ok(identity) => Self::member(identity),
+            Err(_) => Self {
+                kind: "system",
+                id: String::new(),
+            },
+        }
+    }
 }
 
 /// What it was done to.
@@ -45,7 +93,8 @@ impl Outcome {
 /// One thing that happened, to be recorded in the transaction that does it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
-    pub(crate) at: DateTime<Utc>,
+    /// That of the transaction where it is left out.
+    pub(crate) at: Option<DateTime<Utc>>,
     pub(crate) action: &'static str,
     pub(crate) actor: Actor,
     pub(crate) origin: Origin,
@@ -59,7 +108,16 @@ impl Event {
     #[must_use]
     pub fn new(action: &'static str, actor: Actor, origin: &Origin, at: DateTime<Utc>) -> Self {
         Self {
-            at,
+            at: Some(at),
+            ..Self::now(action, actor, origin)
+        }
+    }
+
+    /// [`Event::new`] at the time of the transaction.
+    #[must_use]
+    pub fn now(action: &'static str, actor: Actor, origin: &Origin) -> Self {
+        Self {
+            at: None,
             action,
             actor,
             origin: origin.clone(),
@@ -71,6 +129,7 @@ impl Event {
 
     /// What it was done to; an event may have several targets.
     #[must_use]
+    #[expect(clippy::needless_pass_by_value, reason = "ids are small, and calls read better")]
     pub fn on(mut self, kind: &'static str, id: impl ToString) -> Self {
         let id = id.to_string();
         self.targets.push(Target { kind, id });
@@ -78,15 +137,54 @@ impl Event {
     }
 
     /// A field's values before and after; nothing is told of one that stayed as it was. Null before means new, null after
-    /// gone.
+    /// gone. Of what is called like a secret, here or within a value, only that it changed is told.
     #[must_use]
     pub fn change(mut self, field: &str, before: impl Into<Value>, after: impl Into<Value>) -> Self {
         let (before, after) = (before.into(), after.into());
         if before != after {
+            let (before, after) = (covered(field, before), covered(field, after));
             self.changes
                 .insert(field.to_owned(), json!({ "before": before, "after": after }));
         }
         self
+    }
+
+    /// [`Event::change`] of every member of an object that is not the same on both sides, as `field.member`.
+    #[must_use]
+    pub fn change_members(mut self, field: &str, before: &Map<String, Value>, after: &Map<String, Value>) -> Self {
+        let added = after.keys().filter(|name| !before.contains_key(*name));
+        for name in before.keys().chain(added) {
+            let value = |of: &Map<String, Value>| of.get(name).cloned().unwrap_or_default();
+            self = self.change(&format!("{field}.{name}"), value(before), value(after));
+        }
+        self
+    }
+
+    /// Everything but the id, as it waits for its way into the tenant's log; without a time it has none.
+    pub(crate) fn document(&self) -> Value {
+        let mut document = json!({
+            "action": self.action,
+            "outcome": self.outcome.as_str(),
+            "actor_kind": self.actor.kind,
+            "actor_id": self.actor.id,
+            "targets": self.targets_document(),
+            "changes": self.changes,
+            "request_id": self.origin.request_id,
+            "address": self.origin.address,
+            "agent": self.origin.agent,
+        });
+        if let Some(at) = self.at {
+            document["occurred_at"] = json!(at);
+        }
+        document
+    }
+
+    pub(crate) fn targets_document(&self) -> Value {
+        let targets = self
+            .targets
+            .iter()
+            .map(|target| json!({"kind": target.kind, "id": target.id}));
+        Value::Array(targets.collect())
     }
 
     /// It was asked for and refused.
@@ -94,5 +192,138 @@ impl Event {
     pub const fn refused(mut self) -> Self {
         self.outcome = Outcome::Refused;
         self
+    }
+}
+
+/// The value without what is called like a secret.
+fn covered(field: &str, value: Value) -> Value {
+    let name = field.to_ascii_lowercase();
+    match value {
+        Value::Null => Value::Null,
+        _ if SECRETS.iter().any(|secret| name.contains(secret)) => "***".into(),
+        Value::Object(members) => {
+            let members = members.into_iter().map(|(name, value)| {
+                let value = covered(&name, value);
+                (name, value)
+            });
+            Value::Object(members.collect())
+        }
+        Value::Array(items) => Value::Array(items.into_iter().map(|item| covered("", item)).collect()),
+        value => value,
+    }
+}
+
+/// A row of a tenant's log.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Entry {
+    /// Its id.
+    pub id: AuditEventId,
+    /// When it happened.
+    pub at: DateTime<Utc>,
+    /// `noun.verb`.
+    pub action: String,
+    /// `done` or `refused`.
+    pub outcome: String,
+    /// `member`, `api_key`, `operator` or `system`.
+    pub actor_kind: String,
+    /// The actor's id as the API shows it.
+    pub actor_id: String,
+    /// `[{kind, id}]`.
+    pub targets: Value,
+    /// `{field: {before, after}}`.
+    pub changes: Value,
+    /// The request, in every answer and every line of the log.
+    pub request_id: String,
+    /// The client's network address.
+    pub address: Option<String>,
+    /// What the client called itself.
+    pub agent: Option<String>,
+    /// Its place in the chain, once it is sealed.
+    pub seq: Option<i64>,
+    /// What seals it.
+    pub hash: Option<Vec<u8>>,
+}
+
+impl Entry {
+    /// Where a list goes on after this entry.
+    #[must_use]
+    pub const fn position(&self) -> Position {
+        Position {
+            at: self.at,
+            id: self.id,
+        }
+    }
+}
+
+/// A place in a list, the newest entry first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Position {
+    /// When the last entry seen happened.
+    pub at: DateTime<Utc>,
+    /// Its id.
+    pub id: AuditEventId,
+}
+
+/// Which entries; what is left out does not matter.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// The id of who did it.
+    pub actor: Option<String>,
+    /// `noun.verb`.
+    pub action: Option<String>,
+    /// The id of what it was done to.
+    pub target: Option<String>,
+    /// `done` or `refused`.
+    pub outcome: Option<String>,
+    /// Not before this.
+    pub from: Option<DateTime<Utc>>,
+    /// Before this.
+    pub to: Option<DateTime<Utc>>,
+}
+
+/// Which part of the list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// A page, counted.
+    Page(PageRequest),
+    /// At most so many entries after a place in the list, or from its beginning on.
+    After(Option<Position>, u32),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_called_like_a_secret_is_covered_wherever_it_is() {
+        let actor = Actor {
+            kind: "system",
+            id: String::new(),
+        };
+        let event = Event::new("thing.change", actor, &Origin::system("r"), DateTime::default())
+            .change("password_hash", "one", "two")
+            .change("name", "a", "b")
+            .change("same", 1, 1)
+            .change(
+                "config",
+                json!(null),
+                json!({"Api_Key": "three", "deep": [{"token": "four", "port": 5}]}),
+            )
+            .change_members(
+                "attributes",
+                json!({"gone": 1, "kept": 2}).as_object().unwrap(),
+                json!({"kept": 2, "secret": "six"}).as_object().unwrap(),
+            );
+        let told = event.document()["changes"].clone();
+        assert_eq!(
+            told,
+            json!({
+                "password_hash": {"before": "***", "after": "***"},
+                "name": {"before": "a", "after": "b"},
+                "config": {"before": null, "after": {"Api_Key": "***", "deep": [{"token": "***", "port": 5}]}},
+                "attributes.gone": {"before": 1, "after": null},
+                "attributes.secret": {"before": null, "after": "***"},
+            })
+        );
     }
 }

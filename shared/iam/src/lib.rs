@@ -9,6 +9,7 @@
 //! Absent here: HTTP, cookies, and any way to a tenant's data but the transactions of tenancy.
 
 pub mod api_keys;
+pub mod audit_log;
 mod bundle;
 pub mod credentials;
 #[cfg(test)]

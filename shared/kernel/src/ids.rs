@@ -93,6 +93,10 @@ ids! {
     TenantId = "org";
     /// A person, in every tenant the same; what URLs call a user.
     IdentityId = "usr";
+    /// One event of a tenant's audit log.
+    AuditEventId = "evt";
+    /// A thing of a tenant's own.
+    ResourceId = "res";
     /// A named set of permissions in one tenant.
     RoleId = "rol";
     /// An invitation into one tenant.

@@ -27,6 +27,9 @@ impl fmt::Display for SchemaName {
     }
 }
 
+/// Tables that a tenant's own role adds to and never changes or empties.
+const APPEND_ONLY: &str = "'audit_events'";
+
 /// What the provisioner knows about the logins of shards.
 pub(crate) struct Logins {
     /// Its password is that of all of them.
@@ -171,13 +174,14 @@ impl OwnerTx {
     pub(crate) async fn grant_tenant_tables(&mut self, tenant: TenantId) -> Result<(), DbError> {
         let schema = SchemaName(tenant);
         self.run_ddl(format!(
-            "DO $grant$ DECLARE name text; BEGIN \
-             FOR name IN SELECT c.oid::regclass::text \
+            "DO $grant$ DECLARE name text; verbs text; BEGIN \
+             FOR name, verbs IN SELECT c.oid::regclass::text, \
+                     CASE WHEN c.relname IN ({APPEND_ONLY}) THEN 'SELECT, INSERT' ELSE 'SELECT, INSERT, UPDATE, DELETE' END \
                  FROM pg_catalog.pg_depend AS d JOIN pg_catalog.pg_class AS c ON c.oid = d.objid \
                  WHERE d.refclassid = 'pg_catalog.pg_namespace'::regclass AND d.refobjid = '{schema}'::regnamespace \
                  AND d.classid = 'pg_catalog.pg_class'::regclass AND c.relkind = 'r' \
-                 AND NOT pg_catalog.has_table_privilege('{schema}', c.oid, 'DELETE') \
-             LOOP EXECUTE 'GRANT SELECT, INSERT, UPDATE, DELETE ON ' || name || ' TO {schema}'; END LOOP; END $grant$"
+                 AND NOT pg_catalog.has_table_privilege('{schema}', c.oid, 'INSERT') \
+             LOOP EXECUTE 'GRANT ' || verbs || ' ON ' || name || ' TO {schema}'; END LOOP; END $grant$"
         ))
         .await
     }

@@ -5,11 +5,13 @@
 
 use std::error::Error;
 
-use bulkhead_iam::{members, roles};
+use bulkhead_audit::{Actor, Event};
+use bulkhead_iam::{members, permissions::SystemRole, roles};
 use bulkhead_jobs::Run;
 use bulkhead_kernel::ids::TenantId;
 use bulkhead_mail::{Template, jobs::SendMail};
 use bulkhead_tenancy::{DbError, OwnerTx};
+use serde_json::Value;
 
 use crate::{StepState, TenantError, jobs::OnboardTenant, store};
 
@@ -67,6 +69,10 @@ impl Step {
             Self::Owner => {
                 tx.enter_tenant_schema(job.tenant).await?;
                 members::service::add_owner(tx, job.owner).await?;
+                let event = Event::now("user.add", Actor::of(&run.origin), &run.origin)
+                    .on("user", job.owner)
+                    .change("role", Value::Null, SystemRole::Owner.as_str());
+                bulkhead_audit::record_as_owner(tx, job.tenant, event).await?;
             }
             Self::Welcome => welcome(run, tx, job).await?,
             Self::Activate => store::set_active(tx, job.tenant).await?,

@@ -1,5 +1,6 @@
 //! What can be done with tenants.
 
+use bulkhead_audit::{Actor, Event};
 use bulkhead_iam::{memberships, permissions::SystemRole};
 use bulkhead_jobs::Owner;
 use bulkhead_kernel::{
@@ -7,6 +8,7 @@ use bulkhead_kernel::{
     origin::Origin,
 };
 use bulkhead_tenancy::{ControlTx, Db, Slug};
+use serde_json::Value;
 use uuid::Uuid;
 
 use crate::{
@@ -52,6 +54,11 @@ async fn insert(origin: &Origin, db: &Db, founder: IdentityId, new: &NewTenant) 
     store::insert(&mut tx, &created, new, founder).await?;
     store::insert_steps(&mut tx, id, &onboarding::step_names()).await?;
     memberships::service::join(&mut tx, founder, id, SystemRole::Owner).await?;
+    let event = Event::now("tenant.create", Actor::member(founder), origin)
+        .on("tenant", id)
+        .change("name", Value::Null, new.name.as_str())
+        .change("slug", Value::Null, created.slug.as_str());
+    bulkhead_audit::record_for(&mut tx, id, event).await?;
     tx.commit().await?;
     Ok(created)
 }

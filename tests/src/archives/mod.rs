@@ -75,11 +75,12 @@ async fn failed(operator: &Client, accepted: &Value) -> Value {
     .await
 }
 
-/// Every table of the tenant with the number of its rows and a checksum of them, whatever their order.
+/// Every table of the tenant with the number of its rows and a checksum of them, whatever their order. Its audit log is left
+/// out: it goes on with every export and import.
 async fn contents(app: &App, tenant: TenantId) -> BTreeMap<String, (i64, String)> {
     let mut inside = app.db.look_into(tenant).await;
     let tables =
-        sqlx::query_scalar!(r#"SELECT tablename::text AS "name!" FROM pg_tables WHERE schemaname = current_schema()"#)
+        sqlx::query_scalar!(r#"SELECT tablename::text AS "name!" FROM pg_tables WHERE schemaname = current_schema() AND tablename <> 'audit_events'"#)
             .fetch_all(&mut inside)
             .await
             .unwrap();

@@ -37,6 +37,8 @@ pub struct App {
     pub simulator: PathBuf,
     /// Where archives of tenants lie.
     pub archives: PathBuf,
+    /// Where checkpoints of audit logs lie.
+    pub checkpoints: PathBuf,
 }
 
 impl App {
@@ -56,6 +58,11 @@ impl App {
         let archives = std::env::temp_dir().join(format!("bulkhead-archives-{}", JobId::new()));
         let mut env = usual_settings(&simulator, keys().await);
         env.push(("BULKHEAD__ARCHIVES__DIR".into(), archives.display().to_string()));
+        let checkpoints = std::env::temp_dir().join(format!("bulkhead-checkpoints-{}", JobId::new()));
+        env.push((
+            "BULKHEAD__AUDIT__CHECKPOINTS_DIR".into(),
+            checkpoints.display().to_string(),
+        ));
         env.extend(db.settings());
         env.push(("BULKHEAD__REDIS__KEY_PREFIX".into(), db.name().into()));
         env.extend(options.settings.into_iter().map(|(key, value)| (key.to_owned(), value)));
@@ -69,6 +76,7 @@ impl App {
             env,
             simulator,
             archives,
+            checkpoints,
         };
         if !options.without_worker {
             app.worker = Some(app.start_worker().await);
@@ -86,6 +94,7 @@ impl Drop for App {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.simulator);
         let _ = std::fs::remove_dir_all(&self.archives);
+        let _ = std::fs::remove_dir_all(&self.checkpoints);
     }
 }
 
@@ -111,6 +120,8 @@ fn usual_settings(simulator: &std::path::Path, keys: PathBuf) -> Vec<(String, St
         ("COMPUTE__SIMULATOR_BOOT_MS", "50".to_owned()),
         ("COMPUTE__LEASE_MS", "1500".to_owned()),
         ("COMPUTE__POLL_MS", "50".to_owned()),
+        ("AUDIT__SEAL_MS", "100".to_owned()),
+        ("AUDIT__CHECKPOINT_MS", "0".to_owned()),
         ("TELEMETRY__LOG_FORMAT", "json".to_owned()),
     ]
     .map(|(key, value)| (format!("BULKHEAD__{key}"), value))

@@ -14,11 +14,21 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("shared/mail", &["kernel", "tenancy", "jobs"]),
     ("shared/iam", &["kernel", "tenancy", "audit", "jobs", "mail"]),
     ("shared/tenants", &["kernel", "tenancy", "audit", "jobs", "mail", "iam"]),
+    ("shared/resources", &["kernel", "tenancy", "audit", "iam"]),
     ("shared/compute", &["kernel", "tenancy", "audit", "jobs", "iam"]),
     (
         "api",
         &[
-            "kernel", "tenancy", "audit", "jobs", "mail", "iam", "tenants", "compute", "traffic",
+            "kernel",
+            "tenancy",
+            "audit",
+            "jobs",
+            "mail",
+            "iam",
+            "tenants",
+            "resources",
+            "compute",
+            "traffic",
         ],
     ),
     (

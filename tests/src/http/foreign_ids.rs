@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use bulkhead_kernel::ids::{
-    ApiKeyId, ExportId, IdentityId, ImportId, InvitationId, MigrationRunId, ReceiptId, RoleId, SessionId, TenantId,
-    VmId,
+    ApiKeyId, ExportId, IdentityId, ImportId, InvitationId, MigrationRunId, ReceiptId, ResourceId, RoleId, SessionId,
+    TenantId, VmId,
 };
 use http::Method;
 use serde_json::{Value, json};
@@ -106,6 +106,12 @@ async fn api_key(founder: &Founder) -> String {
     key["id"].as_str().unwrap().to_owned()
 }
 
+async fn resource(founder: &Founder) -> String {
+    let wanted = json!({"type": "disk", "name": "secret", "attributes": {"size": 1}});
+    let resource = founder.client.post("/api/v1/resources", &wanted).await.expect(201);
+    resource["id"].as_str().unwrap().to_owned()
+}
+
 /// The ids of each noun that stands before an id in a path. A route with a new noun gets its line here.
 async fn ids(app: &App, ada: &Founder, bob: &Founder) -> BTreeMap<&'static str, Ids> {
     let tenants = || Ids {
@@ -143,6 +149,11 @@ async fn ids(app: &App, ada: &Founder, bob: &Founder) -> BTreeMap<&'static str, 
         foreign: api_key(bob).await,
         missing: ApiKeyId::new().to_string(),
     };
+    let resources = Ids {
+        own: resource(ada).await,
+        foreign: resource(bob).await,
+        missing: ResourceId::new().to_string(),
+    };
     // What only operators have is closed to every member, whatever the id.
     let nobodys = |id: &dyn Fn() -> String| Ids {
         own: id(),
@@ -157,6 +168,7 @@ async fn ids(app: &App, ada: &Founder, bob: &Founder) -> BTreeMap<&'static str, 
         ("roles", roles),
         ("invitations", invitations),
         ("api-keys", keys),
+        ("resources", resources),
         ("imports", nobodys(&|| ImportId::new().to_string())),
         ("migrations", nobodys(&|| MigrationRunId::new().to_string())),
         ("sessions", sessions),

@@ -8,6 +8,7 @@ use bulkhead_kernel::{
 };
 use bulkhead_tenancy::{Db, TenantTx};
 use chrono::{DateTime, Utc};
+use serde_json::Value;
 
 use super::{
     Desired, NewVm, Phase, ReconcileVm, Status, Vm, VmDetail, VmError, VmQuery, VmSummary,
@@ -99,6 +100,15 @@ async fn insert(scope: &Scope, tx: &mut TenantTx, valid: ValidVm, now: DateTime<
     let origin = &scope.origin;
     record(origin, tx, &accepted, "vm.requested", "The machine was requested.").await?;
     wake(origin, tx, vm.id, 1).await?;
+    let event = scope
+        .event("vm.create")
+        .on("vm", vm.id)
+        .change("name", Value::Null, vm.name.as_str())
+        .change("cpu", Value::Null, vm.cpu)
+        .change("memory_gb", Value::Null, vm.memory_gb)
+        .change("disk_gb", Value::Null, vm.disk_gb)
+        .change("template", Value::Null, template.name.as_str());
+    bulkhead_audit::record(tx, event).await?;
     Ok(accepted)
 }
 
@@ -183,6 +193,11 @@ pub async fn delete(scope: &Scope, db: &Db, id: VmId) -> Result<Deletion, VmErro
         return Err(VmError::DeletionProtected);
     }
     let accepted = want_deleted(&scope.origin, &mut tx, &locked, &live, now).await?;
+    let event = scope
+        .event("vm.delete")
+        .on("vm", id)
+        .change("name", locked.vm.name, Value::Null);
+    bulkhead_audit::record(&mut tx, event).await?;
     tx.commit().await?;
     Ok(Deletion::Accepted(Box::new(accepted)))
 }

@@ -5,6 +5,7 @@
 //! every default is read by a section and every setting read has a default. Absent: any way to read settings later.
 
 mod archives;
+mod audit;
 mod auth;
 mod compute;
 mod database;
@@ -23,6 +24,7 @@ mod tests;
 mod worker;
 
 pub use archives::Archives;
+pub use audit::Audit;
 pub use auth::{Auth, SignInLimits};
 pub use compute::{Compute, DriverKind};
 pub use database::{Database, Redis};
@@ -60,6 +62,8 @@ pub enum Section {
     Compute,
     /// `[archives]`
     Archives,
+    /// `[audit]`
+    Audit,
     /// `[telemetry]`
     Telemetry,
 }
@@ -77,6 +81,7 @@ impl Section {
         Self::Mail,
         Self::Compute,
         Self::Archives,
+        Self::Audit,
         Self::Telemetry,
     ];
 
@@ -94,6 +99,7 @@ impl Section {
             Self::Mail => "mail",
             Self::Compute => "compute",
             Self::Archives => "archives",
+            Self::Audit => "audit",
             Self::Telemetry => "telemetry",
         }
     }
@@ -122,6 +128,8 @@ pub struct Config {
     pub compute: Compute,
     /// Tenants as files.
     pub archives: Archives,
+    /// The tenants' audit logs.
+    pub audit: Audit,
     /// Logs and traces.
     pub telemetry: Telemetry,
     description: String,
@@ -151,6 +159,7 @@ impl Config {
             mail: Mail::read(&mut reader.section(Section::Mail)),
             compute: Compute::read(&mut reader.section(Section::Compute)),
             archives: Archives::read(&mut reader.section(Section::Archives)),
+            audit: Audit::read(&mut reader.section(Section::Audit)),
             telemetry: Telemetry::read(&mut reader.section(Section::Telemetry)),
             description,
         };

@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use bulkhead_audit::{Actor, Event};
 use bulkhead_iam::{
     Iam,
     identities::{self, IdentityError},
@@ -23,6 +24,7 @@ use bulkhead_tenancy::{ControlTx, Db, Slug};
 use bytes::Bytes;
 use chrono::TimeDelta;
 use futures_util::{Stream, TryStreamExt};
+use serde_json::Value;
 use tokio::{
     fs::{self, File, OpenOptions},
     io::{AsyncWriteExt, BufWriter},
@@ -136,7 +138,7 @@ pub async fn export(
     db: &Db,
     archives: &Archives,
     clock: &Clock,
-    by: IdentityId,
+    (by, actor): (IdentityId, Actor),
     tenant: TenantId,
 ) -> Result<Requested, ArchiveError> {
     let now = clock.now();
@@ -152,6 +154,10 @@ pub async fn export(
     let job = bulkhead_jobs::enqueue_for(origin, &mut tx, Owner::Platform, &job).await?;
     let job = job.ok_or(ArchiveError::InProgress)?;
     store::insert_export(&mut tx, id, tenant, job, by).await?;
+    let event = Event::new("tenant.export", actor, origin, now)
+        .on("tenant", tenant)
+        .on("export", id);
+    bulkhead_audit::record_for(&mut tx, tenant, event).await?;
     tx.commit().await?;
     Ok(Requested { id, job })
 }
@@ -297,6 +303,12 @@ pub async fn import(
     };
     store::insert_import(&mut tx, &new).await?;
     tenant_store::insert_steps(&mut tx, tenant, &import::step_names(&manifest)).await?;
+    let event = Event::now("tenant.import", Actor::operator(origin), origin)
+        .on("tenant", tenant)
+        .on("import", upload.id)
+        .change("name", Value::Null, name.as_str())
+        .change("slug", Value::Null, slug.as_str());
+    bulkhead_audit::record_for(&mut tx, tenant, event).await?;
     // From here on the file belongs to the import, whatever becomes of the answer to the commit.
     upload.is_kept = true;
     tx.commit().await?;

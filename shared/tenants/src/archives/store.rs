@@ -17,6 +17,11 @@ pub const EXPORTED: &[&str] = &["memberships"];
 
 /// The tables of `control` with rows about a tenant that are not, and why.
 pub const NOT_EXPORTED: &[(&str, &str)] = &[
+    (
+        "audit_heads",
+        "the chain is in the tenant's own rows; the new tenant's head is read from them",
+    ),
+    ("audit_outbox", "events on their way into a log of this installation"),
     ("doctor_tenants", "marks the throw-away tenants of an examination"),
     ("exports", "how archives were made says nothing about the tenant"),
     ("imports", "how tenants were made says nothing about the tenant"),

@@ -99,6 +99,14 @@ impl State {
         }
     }
 
+    /// How far it is closed, where it is suspended.
+    pub(crate) const fn suspension(self) -> Option<Suspension> {
+        match self {
+            Self::Suspended(suspension) => Some(suspension),
+            _ => None,
+        }
+    }
+
     const fn open_or_closed_to(former: Option<Suspension>) -> Self {
         match former {
             Some(suspension) => Self::Suspended(suspension),
@@ -142,6 +150,16 @@ pub(crate) enum Change {
 }
 
 impl Change {
+    /// What the audit log calls it.
+    pub(crate) const fn action(self) -> &'static str {
+        match self {
+            Self::Suspend(_) => "tenant.suspend",
+            Self::Resume => "tenant.resume",
+            Self::Delete => "tenant.delete",
+            Self::Restore => "tenant.restore",
+        }
+    }
+
     /// The name of the event.
     pub(crate) const fn event(self) -> &'static str {
         match self {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bulkhead_audit::{Actor, Event};
 use bulkhead_iam::{Iam, Person, ScopeError, members, permissions::Permission};
 use bulkhead_kernel::{
     ids::{IdentityId, TenantId},
@@ -9,6 +10,7 @@ use bulkhead_kernel::{
     telemetry::fields,
 };
 use bulkhead_tenancy::{ControlTx, Db};
+use serde_json::Value;
 
 use super::{Change, Footprint, Reason, State, Suspension, store};
 use crate::{Profile, TenantError, profile};
@@ -23,24 +25,45 @@ pub async fn suspend(
 ) -> Result<Profile, TenantError> {
     let mut tx = db.control().await?;
     let change = Change::Suspend(suspension);
-    next(&mut tx, tenant, change).await?;
+    let states = next(&mut tx, tenant, change).await?;
     store::set_suspension(&mut tx, tenant, Some(suspension), Some(reason.as_str())).await?;
+    record(origin, &mut tx, tenant, Actor::operator(origin), change, states, reason).await?;
     finish(origin, tx, tenant, change, reason).await
 }
 
 /// Opens a suspended tenant. For operators.
 pub async fn resume(origin: &Origin, db: &Db, tenant: TenantId, reason: &Reason) -> Result<Profile, TenantError> {
     let mut tx = db.control().await?;
-    next(&mut tx, tenant, Change::Resume).await?;
+    let states = next(&mut tx, tenant, Change::Resume).await?;
     store::set_suspension(&mut tx, tenant, None, None).await?;
+    record(
+        origin,
+        &mut tx,
+        tenant,
+        Actor::operator(origin),
+        Change::Resume,
+        states,
+        reason,
+    )
+    .await?;
     finish(origin, tx, tenant, Change::Resume, reason).await
 }
 
 /// Takes a deletion back within its grace. For operators.
 pub async fn restore(origin: &Origin, db: &Db, tenant: TenantId, reason: &Reason) -> Result<Profile, TenantError> {
     let mut tx = db.control().await?;
-    next(&mut tx, tenant, Change::Restore).await?;
+    let states = next(&mut tx, tenant, Change::Restore).await?;
     store::set_restored(&mut tx, tenant).await?;
+    record(
+        origin,
+        &mut tx,
+        tenant,
+        Actor::operator(origin),
+        Change::Restore,
+        states,
+        reason,
+    )
+    .await?;
     finish(origin, tx, tenant, Change::Restore, reason).await
 }
 
@@ -49,7 +72,7 @@ pub async fn delete(
     origin: &Origin,
     db: &Db,
     tenant: TenantId,
-    by: IdentityId,
+    (by, actor): (IdentityId, Actor),
     reason: &Reason,
     grace: Duration,
 ) -> Result<Profile, TenantError> {
@@ -57,6 +80,7 @@ pub async fn delete(
     let (before, after) = next(&mut tx, tenant, Change::Delete).await?;
     if before != after {
         store::set_deleting(&mut tx, tenant, by, reason.as_str(), grace).await?;
+        record(origin, &mut tx, tenant, actor, Change::Delete, (before, after), reason).await?;
     }
     finish(origin, tx, tenant, Change::Delete, reason).await
 }
@@ -97,6 +121,28 @@ async fn next(tx: &mut ControlTx, tenant: TenantId, change: Change) -> Result<(S
         .after(change)
         .map_err(|refused| TenantError::State(refused.detail()))?;
     Ok((before, after))
+}
+
+/// Tells the tenant's own log; its members will see who closed it, and when.
+async fn record(
+    origin: &Origin,
+    tx: &mut ControlTx,
+    tenant: TenantId,
+    actor: Actor,
+    change: Change,
+    (before, after): (State, State),
+    reason: &Reason,
+) -> Result<(), TenantError> {
+    let event = Event::now(change.action(), actor, origin)
+        .on("tenant", tenant)
+        .change("status", before.status().as_str(), after.status().as_str())
+        .change(
+            "suspension",
+            before.suspension().map(Suspension::as_str),
+            after.suspension().map(Suspension::as_str),
+        )
+        .change("reason", Value::Null, reason.as_str());
+    Ok(bulkhead_audit::record_for(tx, tenant, event).await?)
 }
 
 async fn finish(

@@ -1,6 +1,7 @@
 //! What can be done with names, settings and custom fields.
 
-use bulkhead_iam::{Iam, Person, ScopeError, members, permissions::Permission};
+use bulkhead_audit::{Actor, Event};
+use bulkhead_iam::{Iam, Person, ScopeError, audit_log::check_retention, members, permissions::Permission};
 use bulkhead_kernel::{fault::Violation, ids::TenantId, origin::Origin, telemetry::fields};
 use bulkhead_tenancy::{Db, DbError, Slug};
 use serde_json::Value;
@@ -51,6 +52,13 @@ pub async fn update(
     let slug = apply(&mut profile, changes)?;
     check(&profile, changes, store::find_schemas(&mut tx).await?.as_ref())?;
     store::set(&mut tx, &profile, &slug).await?;
+    let event = Event::now("tenant.update", Actor::member(caller.identity), origin)
+        .on("tenant", tenant)
+        .change("name", before.tenant.name.as_str(), profile.tenant.name.as_str())
+        .change("slug", before.tenant.slug.as_str(), profile.tenant.slug.as_str())
+        .change_members("settings", &before.settings, &profile.settings)
+        .change_members("custom_fields", &before.custom_fields, &profile.custom_fields);
+    bulkhead_audit::record_for(&mut tx, tenant, event).await?;
     tx.commit().await?;
     tracing::info!(
         { fields::TENANT_ID } = %tenant,
@@ -89,6 +97,9 @@ fn check(profile: &Profile, changes: &Changes, schemas: Option<&Schemas>) -> Res
         ("/custom_fields", &profile.custom_fields),
     ];
     let mut violations = check_bounds(documents);
+    if changes.settings.is_some() {
+        violations.extend(check_retention(&profile.settings));
+    }
     if let Some(schemas) = schemas {
         let schemas = [&schemas.settings, &schemas.custom_fields];
         let are_changed = [changes.settings.is_some(), changes.custom_fields.is_some()];

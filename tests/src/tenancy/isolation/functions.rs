@@ -105,6 +105,11 @@ pub(super) const GRANTED: &[(&str, &str, &str)] = &[
         "makes people who are nobody yet and touches none who are; tells of an address whether it is somebody's",
     ),
     (
+        "control.await_sealing()",
+        "bulkhead_tenants",
+        "the row's tenant is the role's, and it says nothing but that there is something to seal",
+    ),
+    (
         "control.hardening()",
         "bulkhead_control",
         "reads the catalog, with the caller's own rights",

@@ -65,6 +65,14 @@ const PLANTED: &[(&str, &str)] = &[
         "REVOKE DELETE ON {a}.members FROM {a}",
         "DELETE on {a}.members: {a} lacks it",
     ),
+    (
+        "GRANT UPDATE ON {a}.audit_events TO {a}",
+        "UPDATE on {a}.audit_events: {a} has it",
+    ),
+    (
+        "GRANT DELETE ON control.audit_heads TO bulkhead_control",
+        "DELETE on control.audit_heads: bulkhead_control has it",
+    ),
     ("GRANT SELECT ON {b}.vms TO PUBLIC", "SELECT on {b}.vms: public has it"),
     (
         "GRANT UPDATE (name) ON {b}.vms TO {a}",

@@ -32,10 +32,12 @@ FROM who AS w
     || CASE WHEN current_setting('server_version_num')::int >= 170000 THEN ARRAY ['MAINTAIN'] ELSE '{}' END) AS verb
          CROSS JOIN LATERAL (SELECT has_table_privilege(w.role, c.oid, verb) AS has,
                                     verb IN ('SELECT', 'INSERT', 'UPDATE', 'DELETE')
-                                        AND ((w.kind = 'tenant' AND o.name = w.role)
+                                        AND ((w.kind = 'tenant' AND o.name = w.role
+                                            -- What is recorded stays as it was recorded.
+                                            AND (c.relname <> 'audit_events' OR verb IN ('SELECT', 'INSERT')))
                                         OR (w.kind = 'bulkhead_control' AND o.name = 'control' AND c.relname <> 'migrations'
-                                            -- A receipt is written by the purge, which is the owner's, and never changed.
-                                            AND (c.relname <> 'purge_receipts' OR verb = 'SELECT'))) AS may) AS x
+                                            -- Receipts and the heads of the audit chains are the owner's to write.
+                                            AND (c.relname NOT IN ('purge_receipts', 'audit_heads') OR verb = 'SELECT'))) AS may) AS x
 WHERE x.has <> x.may
 ;
 

@@ -1,0 +1,78 @@
+//! Idempotency keys in the database.
+
+use bulkhead_tenancy::{DbError, TenantTx};
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+
+/// Principal, route and key.
+pub(super) type KeyOf<'a> = (&'a str, &'a str, &'a str);
+
+/// Takes an idempotency key; `false` when it is taken, after waiting for the one that may be taking it.
+pub(super) async fn insert(
+    tx: &mut TenantTx,
+    (principal, route, key): KeyOf<'_>,
+    hash: &[u8],
+    now: DateTime<Utc>,
+) -> Result<bool, DbError> {
+    let done = sqlx::query!(
+        r#"
+        INSERT INTO idempotency_keys (principal, route, key, request_hash, status, body, created_at)
+        VALUES ($1, $2, $3, $4, 201, 'null', $5)
+        ON CONFLICT (principal, route, key) DO NOTHING
+        "#,
+        principal,
+        route,
+        key,
+        hash,
+        now,
+    )
+    .execute(tx.conn())
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// The hash of the request that took the key, and its answer.
+pub(super) async fn get(tx: &mut TenantTx, (principal, route, key): KeyOf<'_>) -> Result<(Vec<u8>, Value), DbError> {
+    let row = sqlx::query!(
+        r#"
+        SELECT request_hash, body
+        FROM idempotency_keys
+        WHERE principal = $1
+          AND route = $2
+          AND key = $3
+        "#,
+        principal,
+        route,
+        key,
+    )
+    .fetch_one(tx.conn())
+    .await?;
+    Ok((row.request_hash, row.body))
+}
+
+/// Stores the answer under a key this transaction took.
+pub(super) async fn set_answer(
+    tx: &mut TenantTx,
+    (principal, route, key): KeyOf<'_>,
+    location: &str,
+    body: &Value,
+) -> Result<(), DbError> {
+    sqlx::query!(
+        r#"
+        UPDATE idempotency_keys
+        SET location = $4,
+            body     = $5
+        WHERE principal = $1
+          AND route = $2
+          AND key = $3
+        "#,
+        principal,
+        route,
+        key,
+        location,
+        body,
+    )
+    .execute(tx.conn())
+    .await?;
+    Ok(())
+}
