@@ -103,7 +103,7 @@ async fn a_known_and_an_unknown_address_are_added_alike() {
     let viewer = desk.role(acme, "viewer").await.to_string();
     let mut answers = Vec::new();
     for email in ["known@example.com", "unknown@example.com"] {
-        let member = add(&desk, &as_ada, email, &[viewer.clone()]).await.unwrap();
+        let member = add(&desk, &as_ada, email, std::slice::from_ref(&viewer)).await.unwrap();
         assert_eq!(member.id.uuid().get_version_num(), 4, "the id of {email} tells a time");
         let mut tx = desk.db.tenant(acme).await.unwrap();
         assert_eq!(members::get(&as_ada, &mut tx, member.id).await.unwrap(), member);
@@ -146,7 +146,9 @@ async fn who_was_deactivated_or_removed_is_let_in_again() {
     let bob = desk.member(acme, "bob@example.com", &["member"]).await;
     let viewer = desk.role(acme, "viewer").await.to_string();
     update(&desk, &as_ada, bob, &active(false)).await.unwrap();
-    let again = add(&desk, &as_ada, "bob@example.com", &[viewer.clone()]).await.unwrap();
+    let again = add(&desk, &as_ada, "bob@example.com", std::slice::from_ref(&viewer))
+        .await
+        .unwrap();
     assert_eq!((again.id, again.is_active), (bob, true));
     assert_eq!(again.roles, ["member", "viewer"]);
     let mut tx = desk.db.tenant(acme).await.unwrap();
