@@ -1,7 +1,7 @@
 //! One thing that happened, and the log of them.
 
 use bulkhead_kernel::{
-    ids::{AuditEventId, IdentityId},
+    ids::{ApiKeyId, AuditEventId, IdentityId},
     origin::Origin,
     page::PageRequest,
 };
@@ -48,16 +48,18 @@ impl Actor {
         }
     }
 
-    /// Who asked for the work, long ago or just now: a member, or the system by itself.
+    /// Who asked for the work, long ago or just now: a member, a key, or the system by itself.
     #[must_use]
     pub fn of(origin: &Origin) -> Self {
-        match origin.principal.parse::<IdentityId>() {
-            Ok(identity) => Self::member(identity),
-            Err(_) => Self {
-                kind: "system",
-                id: String::new(),
-            },
-        }
+        let principal = &origin.principal;
+        let (kind, id) = if principal.parse::<IdentityId>().is_ok() {
+            ("member", principal.clone())
+        } else if principal.parse::<ApiKeyId>().is_ok() {
+            ("api_key", principal.clone())
+        } else {
+            ("system", String::new())
+        };
+        Self { kind, id }
     }
 }
 

@@ -10,7 +10,7 @@ use std::{collections::BTreeSet, path::PathBuf};
 
 use bulkhead_audit::chain::Reason;
 use bulkhead_iam::{
-    Principal, Scope,
+    Person, Principal, Scope,
     audit_log::{Checkpoints, Keeper, Verification, service},
     permissions::SystemRole,
     tokens::Keys,
@@ -132,13 +132,13 @@ impl Drop for Lab {
 pub(crate) async fn scope(db: &Db, tenant: TenantId, role: SystemRole, clock: &Clock) -> Scope {
     let identity = IdentityId::new();
     Scope {
-        principal: Principal {
+        principal: Principal::Member(Person {
             identity,
             session: SessionId::new(),
             email: "ada@acme.example".into(),
             first_name: "Ada".into(),
             last_name: "Lovelace".into(),
-        },
+        }),
         tenant: db.resolve(&TenantSelector::Id(tenant)).await.unwrap(),
         permissions: role.permissions(),
         roles: vec![role.to_string()],

@@ -4,10 +4,7 @@ use bulkhead_audit::{
     Actor, Entry, Event, Filter, Part, Position,
     chain::{self, Anchor, Flaw, Head, Reason, Walk},
 };
-use bulkhead_kernel::{
-    ids::{IdentityId, TenantId},
-    origin::Origin,
-};
+use bulkhead_kernel::{ids::TenantId, origin::Origin};
 use bulkhead_tenancy::{Db, TenantTx};
 use chrono::{DateTime, Utc};
 use futures_util::{Stream, stream};
@@ -80,8 +77,8 @@ impl Rest {
 /// Something that was refused to somebody.
 #[derive(Debug, Clone, Copy)]
 pub struct Refusal<'a> {
-    /// To whom.
-    pub actor: IdentityId,
+    /// To whom: the principal of the request.
+    pub actor: &'a str,
     /// The method and the route.
     pub route: &'a str,
     /// The code of the problem.
@@ -111,7 +108,7 @@ pub async fn record_refusal(
     tenant: TenantId,
     refusal: &Refusal<'_>,
 ) -> Result<(), AuditError> {
-    let event = Event::new("request.refuse", Actor::member(refusal.actor), origin, refusal.at)
+    let event = Event::new("request.refuse", Actor::of(origin), origin, refusal.at)
         .refused()
         .on("route", refusal.route)
         .change("code", Value::Null, refusal.code);
