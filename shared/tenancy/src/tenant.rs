@@ -4,7 +4,7 @@ use bulkhead_kernel::ids::TenantId;
 use sqlx::PgConnection;
 
 use crate::{
-    DbError, TenantRef,
+    DbError, DbMeter, TenantRef,
     lineage::SERVED_VERSIONS,
     slots::{Lease, Slots},
 };
@@ -43,6 +43,9 @@ pub struct TenantTx {
 
 impl TenantTx {
     pub(crate) async fn begin(slots: &Slots, tenant: &TenantRef, entry: Entry) -> Result<Self, DbError> {
+        if tenant.is_frozen {
+            DbMeter::meet_frozen();
+        }
         let message = format!("BEGIN; {}", enter_statement(tenant, entry));
         let lease = slots.begin(Some(affinity(tenant.id)), &message).await?;
         Ok(Self::over(lease, tenant.id))
