@@ -29,8 +29,11 @@ async fn send(run: &Run, job: &SendMail, mailer: &Mailer) -> Result<(), MailErro
 
 /// Ends its transaction before the conversation with the relay begins.
 async fn recipient(run: &Run, identity: IdentityId) -> Result<Recipient, MailError> {
+    // People are known at home, the lease where the job is.
+    let mut home = run.db().home().control().await?;
+    let recipient = store::find(&mut home, identity).await?;
+    home.commit().await?;
     let mut tx = run.db().control().await?;
-    let recipient = store::find(&mut tx, identity).await?;
     run.hold_control(&mut tx).await?;
     tx.commit().await?;
     recipient.ok_or(MailError::UnknownIdentity)

@@ -8,6 +8,8 @@
 //! - A tenant is closed, opened, deleted and brought back by one row ([`lifecycle`]); what follows from that is swept up by
 //!   the worker ([`Keeper`]), down to the last row and the signed receipt of a purge ([`purge`]).
 //!
+//! - A tenant lives in one cluster, which is told of its state ([`placement`]).
+//!
 //! Absent here: how a schema is built and dropped (tenancy), who may do what (iam), and machines, which are above.
 
 pub mod archives;
@@ -18,6 +20,7 @@ pub mod lifecycle;
 pub mod migrations;
 mod model;
 pub mod onboarding;
+pub mod placement;
 pub mod profile;
 pub mod purge;
 pub mod service;

@@ -11,7 +11,7 @@ use bulkhead_kernel::{
 use bulkhead_tenancy::{ControlTx, Db};
 
 use super::{Change, Footprint, Reason, State, Suspension, store};
-use crate::{Profile, TenantError, profile};
+use crate::{Profile, TenantError, placement, profile};
 
 /// Closes the tenant, or closes it otherwise than it was. For operators.
 pub async fn suspend(
@@ -25,7 +25,7 @@ pub async fn suspend(
     let change = Change::Suspend(suspension);
     next(&mut tx, tenant, change).await?;
     store::set_suspension(&mut tx, tenant, Some(suspension), Some(reason.as_str())).await?;
-    finish(origin, tx, tenant, change, reason).await
+    finish(origin, db, tx, tenant, change, reason).await
 }
 
 /// Opens a suspended tenant. For operators.
@@ -33,7 +33,7 @@ pub async fn resume(origin: &Origin, db: &Db, tenant: TenantId, reason: &Reason)
     let mut tx = db.control().await?;
     next(&mut tx, tenant, Change::Resume).await?;
     store::set_suspension(&mut tx, tenant, None, None).await?;
-    finish(origin, tx, tenant, Change::Resume, reason).await
+    finish(origin, db, tx, tenant, Change::Resume, reason).await
 }
 
 /// Takes a deletion back within its grace. For operators.
@@ -41,7 +41,7 @@ pub async fn restore(origin: &Origin, db: &Db, tenant: TenantId, reason: &Reason
     let mut tx = db.control().await?;
     next(&mut tx, tenant, Change::Restore).await?;
     store::set_restored(&mut tx, tenant).await?;
-    finish(origin, tx, tenant, Change::Restore, reason).await
+    finish(origin, db, tx, tenant, Change::Restore, reason).await
 }
 
 /// Closes the tenant and begins the grace, after which it is purged. Asked again, the first grace goes on.
@@ -58,7 +58,7 @@ pub async fn delete(
     if before != after {
         store::set_deleting(&mut tx, tenant, by, reason.as_str(), grace).await?;
     }
-    finish(origin, tx, tenant, Change::Delete, reason).await
+    finish(origin, db, tx, tenant, Change::Delete, reason).await
 }
 
 /// Everything that the tenant holds and a purge would remove.
@@ -67,8 +67,16 @@ pub async fn footprint(db: &Db, tenant: TenantId) -> Result<Footprint, TenantErr
     let (tables, bytes) = tx.measure().await?;
     tx.commit().await?;
     let mut tx = db.control().await?;
-    let shared_tables = tx.measure_shared(tenant).await?;
+    let mut shared_tables = tx.measure_shared(tenant).await?;
     tx.commit().await?;
+    let cluster = db.of(tenant).await?;
+    if !cluster.cluster().is_home() {
+        let mut there = cluster.control().await?;
+        for (here, there) in shared_tables.iter_mut().zip(there.measure_shared(tenant).await?) {
+            here.rows += there.rows;
+        }
+        there.commit().await?;
+    }
     Ok(Footprint {
         tables,
         shared_tables,
@@ -101,6 +109,7 @@ async fn next(tx: &mut ControlTx, tenant: TenantId, change: Change) -> Result<(S
 
 async fn finish(
     origin: &Origin,
+    db: &Db,
     mut tx: ControlTx,
     tenant: TenantId,
     change: Change,
@@ -108,6 +117,7 @@ async fn finish(
 ) -> Result<Profile, TenantError> {
     let profile = profile::store::get(&mut tx, tenant).await?;
     tx.commit().await?;
+    placement::service::follow_soon(db, tenant).await;
     tracing::info!(
         { fields::TENANT_ID } = %tenant,
         { fields::PRINCIPAL_ID } = origin.principal,

@@ -10,7 +10,7 @@ use super::{
     model::{check_bounds, merge},
     store,
 };
-use crate::{State, Suspension, TenantError, lifecycle};
+use crate::{State, Suspension, TenantError, lifecycle, placement};
 
 /// The tenant in full; whether the caller may know of it is the caller's to find out.
 pub async fn get(db: &Db, tenant: TenantId) -> Result<Profile, TenantError> {
@@ -52,6 +52,7 @@ pub async fn update(
     check(&profile, changes, store::find_schemas(&mut tx).await?.as_ref())?;
     store::set(&mut tx, &profile, &slug).await?;
     tx.commit().await?;
+    placement::service::follow_soon(&iam.db, tenant).await;
     tracing::info!(
         { fields::TENANT_ID } = %tenant,
         { fields::PRINCIPAL_ID } = origin.principal,
