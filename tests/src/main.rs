@@ -16,6 +16,7 @@ mod http;
 mod iam;
 mod jobs;
 mod mail;
+mod placement;
 mod tenancy;
 mod tenants;
 mod traffic;

@@ -7,6 +7,7 @@ mod operators;
 mod receipts;
 mod seed;
 mod server;
+mod tenants;
 
 use std::{
     io::{self, Write as _},
@@ -59,6 +60,9 @@ enum Command {
         #[arg(long, default_value = "demo")]
         tenant: String,
     },
+    /// Move tenants between clusters
+    #[command(subcommand)]
+    Tenants(tenants::Tenants),
     /// Examine the deployment
     #[command(subcommand)]
     Doctor(doctor::Examination),
@@ -98,6 +102,7 @@ impl Command {
             Self::GenerateKeys { dir } => generate_keys(dir),
             Self::CreateOperator(credentials) => operators::create(credentials).await,
             Self::Seed { operator, tenant } => seed::run(operator, &tenant).await,
+            Self::Tenants(what) => what.run().await,
             Self::Doctor(examination) => doctor::run(examination).await,
             Self::VerifyReceipt { dir } => receipts::verify(dir),
             Self::Openapi => {

@@ -8,7 +8,7 @@ use axum::{
 };
 use bulkhead_kernel::{
     fault::Code,
-    ids::{ExportId, ImportId, MigrationRunId, ReceiptId, TenantId, VmId},
+    ids::{ExportId, ImportId, MigrationRunId, MoveId, ReceiptId, TenantId, VmId},
 };
 
 use crate::problem::Problem;
@@ -36,6 +36,10 @@ impl Thing for VmId {
 }
 
 impl Thing for MigrationRunId {
+    const MISSING: Code = Code::NotFound;
+}
+
+impl Thing for MoveId {
     const MISSING: Code = Code::NotFound;
 }
 

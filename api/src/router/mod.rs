@@ -9,7 +9,7 @@ use crate::{
     middleware::{Observer, cors, guard, observe},
     openapi,
     routes::{
-        archives, auth, docs, doctor, lifecycle, migrations, onboarding, platform, service, tenants, users,
+        archives, auth, docs, doctor, lifecycle, migrations, moves, onboarding, platform, service, tenants, users,
         vm_templates, vms, whoami,
     },
     state::{AppState, RequestLimits},
@@ -123,6 +123,9 @@ fn for_operators() -> OpenApiRouter<AppState> {
         .routes(routes!(migrations::resume))
         .routes(routes!(migrations::retry))
         .routes(routes!(migrations::watch))
+        .routes(routes!(moves::start))
+        .routes(routes!(moves::get))
+        .routes(routes!(moves::abort))
         .routes(routes!(platform::list_receipts))
         .routes(routes!(platform::get_receipt))
         .routes(routes!(platform::get_tenant_schema, platform::set_tenant_schema))

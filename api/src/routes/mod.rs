@@ -6,6 +6,7 @@ pub mod docs;
 pub mod doctor;
 pub mod lifecycle;
 pub mod migrations;
+pub mod moves;
 pub mod onboarding;
 mod page;
 pub mod platform;

@@ -9,7 +9,7 @@ use futures_util::future::BoxFuture;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use crate::{lifecycle, placement, purge};
+use crate::{lifecycle, moves, placement, purge};
 
 /// Purges taken up in one sweep.
 const PURGES: i64 = 10;
@@ -66,6 +66,7 @@ impl Keeper {
             return Ok(());
         }
         placement::service::follow_all(&self.db).await?;
+        moves::service::resume_all(&self.db).await?;
         let mut tx = self.db.control().await?;
         let due = purge::store::list_due(&mut tx, PURGES).await?;
         tx.commit().await?;

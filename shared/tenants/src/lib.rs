@@ -8,7 +8,7 @@
 //! - A tenant is closed, opened, deleted and brought back by one row ([`lifecycle`]); what follows from that is swept up by
 //!   the worker ([`Keeper`]), down to the last row and the signed receipt of a purge ([`purge`]).
 //!
-//! - A tenant lives in one cluster, which is told of its state ([`placement`]).
+//! - A tenant lives in one cluster, which is told of its state ([`placement`]), and can be moved to another ([`moves`]).
 //!
 //! Absent here: how a schema is built and dropped (tenancy), who may do what (iam), and machines, which are above.
 
@@ -19,6 +19,7 @@ mod keeper;
 pub mod lifecycle;
 pub mod migrations;
 mod model;
+pub mod moves;
 pub mod onboarding;
 pub mod placement;
 pub mod profile;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use bulkhead_kernel::ids::{ExportId, ImportId, MigrationRunId, ReceiptId, TenantId, VmId};
+use bulkhead_kernel::ids::{ExportId, ImportId, MigrationRunId, MoveId, ReceiptId, TenantId, VmId};
 use http::Method;
 use serde_json::{Value, json};
 
@@ -92,6 +92,7 @@ fn opened(path: &str) -> (String, String, bool) {
     let (before, rest) = path.split_once('{').unwrap();
     let (_, after) = rest.split_once('}').unwrap();
     let filled = after.replace("{export}", &ExportId::new().to_string());
+    let filled = filled.replace("{move}", &MoveId::new().to_string());
     assert!(!filled.contains('{'), "{path}: say what its second id is");
     (before.to_owned(), filled.clone(), filled != after)
 }
