@@ -101,7 +101,7 @@ fn explained(error: MoveError) -> CliError {
     let told: Vec<_> = error
         .violations()
         .into_iter()
-        .map(|violation| violation.detail.to_string())
+        .map(|violation| violation.detail)
         .collect();
     if told.is_empty() {
         CliError::Move(error)

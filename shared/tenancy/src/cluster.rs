@@ -118,16 +118,15 @@ pub(crate) struct Sites {
 }
 
 impl Sites {
-    pub(crate) fn new(settings: &config::Database, clock: &Clock) -> Result<Self, DbError> {
-        let home = Site::new(Cluster::home(), settings, clock.clone())?;
+    pub(crate) fn new(settings: &config::Database, clock: Clock) -> Result<Self, DbError> {
         let others = settings.clusters.iter().map(|(name, settings)| {
             let cluster = Cluster::from(name.as_str());
             let site = Site::new(cluster.clone(), settings, clock.clone())?;
             Ok((cluster, Arc::new(site)))
         });
         Ok(Self {
-            home: Arc::new(home),
             others: others.collect::<Result<_, DbError>>()?,
+            home: Arc::new(Site::new(Cluster::home(), settings, clock)?),
         })
     }
 }

@@ -38,7 +38,7 @@ impl Db {
 
     /// The same with a clock that decides how old connections are.
     pub fn with_clock(settings: &config::Database, clock: Clock) -> Result<Self, DbError> {
-        let sites = Arc::new(Sites::new(settings, &clock)?);
+        let sites = Arc::new(Sites::new(settings, clock)?);
         let here = Arc::clone(&sites.home);
         Ok(Self { sites, here })
     }

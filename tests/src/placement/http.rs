@@ -24,6 +24,7 @@ impl Two {
             .collect();
         settings.push(("BULKHEAD__DATABASE__NEW_TENANTS_CLUSTER", cluster.into()));
         settings.push(("BULKHEAD__TENANTS__SWEEP_MS", "100".into()));
+        settings.push(("BULKHEAD__TENANTS__DELETION_GRACE_SECS", "0".into()));
         let app = App::with(Options {
             settings,
             ..Options::default()
@@ -169,4 +170,39 @@ async fn a_worker_that_is_killed_while_it_moves_a_tenant_is_followed_by_one_that
     .await;
     assert_eq!(ended["state"], "done", "{ended}");
     ada.client.get("/api/v1/whoami").await.expect(200);
+}
+
+#[tokio::test]
+async fn a_tenant_of_another_cluster_is_exported_and_purged_to_the_last_row() {
+    let two = Two::new("b").await;
+    let ada = two.app.founder("acme").await;
+    let operator = two.app.operator().await;
+    machine(&ada, "web").await;
+    let path = format!("/api/v1/tenants/{}", ada.tenant);
+    let export = operator.post(&format!("{path}/export"), &json!({})).await;
+    let location = export.headers["location"].to_str().unwrap().to_owned();
+    eventually("the archive is ready", async || {
+        (operator.get(&location).await.expect(200)["status"] == "ready").then_some(())
+    })
+    .await;
+    operator.delete(&path).await.expect(202);
+    let receipt = eventually("there is a receipt", async || {
+        let receipts = operator.get("/api/v1/platform/receipts").await.expect(200);
+        receipts["items"].as_array().unwrap().first().cloned()
+    })
+    .await;
+    let removed = &receipt["statement"]["removed_rows"];
+    assert_eq!(
+        (&removed["tenant.members"], &removed["tenant.vms"]),
+        (&json!(1), &json!(1)),
+        "{removed}"
+    );
+    for database in [&two.app.db, &two.b] {
+        assert!(is_gone(database, ada.tenant).await);
+        let known = format!(
+            "SELECT count(*)::text FROM control.tenants WHERE id = '{}'",
+            ada.tenant.uuid()
+        );
+        assert_eq!(super::text(&mut database.connect("postgres").await, &known).await, "0");
+    }
 }
