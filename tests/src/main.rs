@@ -18,6 +18,7 @@ mod iam;
 mod invitations;
 mod jobs;
 mod mail;
+mod placement;
 mod resources;
 mod tenancy;
 mod tenants;

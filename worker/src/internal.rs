@@ -28,7 +28,8 @@ const HEADER: Duration = Duration::from_secs(5);
 /// What the answers are made from.
 #[derive(Clone)]
 pub(crate) struct Probes {
-    pub(crate) jobs: Health,
+    /// Of each cluster.
+    pub(crate) jobs: Vec<Health>,
     pub(crate) metrics: Metrics,
 }
 
@@ -61,7 +62,7 @@ async fn livez() -> Json<Alive> {
 }
 
 async fn readyz(State(probes): State<Probes>) -> (StatusCode, Json<Ready>) {
-    let is_ready = probes.jobs.is_ready();
+    let is_ready = probes.jobs.iter().all(Health::is_ready);
     let (status, reasons) = if is_ready {
         (StatusCode::OK, vec![])
     } else {
@@ -105,7 +106,7 @@ mod tests {
 
     async fn status(path: &str) -> StatusCode {
         let probes = Probes {
-            jobs: Health::default(),
+            jobs: vec![Health::default()],
             metrics: telemetry::metrics::install(),
         };
         let request = Request::get(path).body(Body::empty()).unwrap();

@@ -11,7 +11,7 @@ use bulkhead_tenants::{
         Archives,
         jobs::{ExportTenant, ImportTenant},
     },
-    jobs::{OnboardTenant, RunMigrations},
+    jobs::{MoveTenant, OnboardTenant, RunMigrations},
 };
 
 use crate::{
@@ -62,6 +62,7 @@ pub fn registry(parts: Parts) -> Registry {
         .handle::<RunMigrations, _, _>(move |run, job| migrations::run(run, job, lineage.clone()))
         .handle::<ExportTenant, _, _>(move |run, job| archive_jobs::write(run, job, exports.clone()))
         .handle::<ImportTenant, _, _>(move |run, job| archive_jobs::load(run, job, archives.clone()))
+        .handle::<MoveTenant, _, _>(tenants::carry_out_move)
         .handle::<OnboardTenant, _, _>(tenants::onboard)
         .handle::<ReconcileVm, _, _>(move |run, job| vms::reconcile(run, job, machines.clone()))
 }

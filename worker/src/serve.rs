@@ -2,12 +2,17 @@
 
 use std::{io, time::Duration};
 
-use bulkhead_compute::driver::UnknownDriver;
+use bulkhead_compute::{driver::UnknownDriver, reconcile::Reconciler};
+use bulkhead_iam::audit_log;
 use bulkhead_jobs::{DuplicateKind, Worker, supervise};
 use bulkhead_kernel::{clock::Clock, config::Config, telemetry::metrics::Metrics};
 use bulkhead_mail::MailError;
 use bulkhead_tenancy::{Db, DbError};
-use bulkhead_tenants::archives::sweep;
+use bulkhead_tenants::{
+    Keeper,
+    archives::{Archives, sweep},
+};
+use futures_util::future::join_all;
 use tokio::{net::TcpListener, time::sleep};
 use tokio_util::sync::CancellationToken;
 
@@ -44,48 +49,95 @@ pub enum ServeError {
 /// last, so that the drain can be watched.
 pub async fn serve(config: &Config, metrics: Metrics, shutdown: CancellationToken) -> Result<(), ServeError> {
     let db = Db::new(&config.database).map_err(ServeError::Database)?;
-    let parts = Parts::new(db.clone(), config)?;
-    let machines = parts.machines.clone();
-    let keeper = reconcilers::tenants::keeper(db.clone(), config);
-    let archives = parts.archives.clone();
-    let logs = reconcilers::audit::keeper(db.clone(), config);
-    let worker = Worker::new(db.clone(), registry(parts), &config.jobs)?
-        .with_concurrency(config.worker.concurrency)
-        .with_grace(config.worker.shutdown_grace);
+    let crews: Vec<Crew> = db
+        .clusters()
+        .map(|cluster| Crew::new(cluster, config))
+        .collect::<Result<_, _>>()?;
+    let archives = Archives::new(&config.archives);
     let listener = TcpListener::bind(config.worker.internal_listen)
         .await
         .map_err(ServeError::Listen)?;
     let address = listener.local_addr().map_err(ServeError::Listen)?;
     let probes = Probes {
-        jobs: worker.health(),
+        jobs: crews.iter().map(|crew| crew.worker.health()).collect(),
         metrics,
     };
     tokio::spawn(internal::run(listener, internal::router(probes)));
     tracing::info!(internal = %address, "listening");
-    let reconciling = supervise("vms", &shutdown, || {
-        let (machines, stop) = (machines.clone(), shutdown.clone());
-        async move { machines.run(stop).await }
-    });
-    let keeping = supervise("tenants", &shutdown, || {
-        let (keeper, stop) = (keeper.clone(), shutdown.clone());
-        async move { keeper.run(stop).await }
-    });
+    let (workers, loops): (Vec<_>, Vec<_>) = crews.into_iter().map(|crew| crew.start(&shutdown)).unzip();
     let sweeping = supervise("archives", &shutdown, || {
         sweep::run(db.clone(), archives.clone(), Clock::system(), shutdown.clone())
     });
     let keeping_keys = supervise("signing keys", &shutdown, || {
         reconcilers::signing_keys::run(db.clone(), config.auth.clone(), shutdown.clone())
     });
-    let auditing = supervise("audit", &shutdown, || {
-        let (logs, stop) = (logs.clone(), shutdown.clone());
-        async move { logs.run(stop).await }
-    });
     let until_the_end_of_grace = async {
         tokio::select! {
-            _ = async { tokio::join!(reconciling, keeping, sweeping, keeping_keys, auditing) } => {}
+            _ = async { tokio::join!(join_all(loops), sweeping, keeping_keys) } => {}
             () = async { shutdown.cancelled().await; sleep(config.worker.shutdown_grace + LET_GO).await } => {}
         }
     };
-    tokio::join!(worker.run(shutdown.clone()), until_the_end_of_grace);
+    tokio::join!(join_all(workers), until_the_end_of_grace);
     Ok(())
+}
+
+/// All that works on one cluster.
+struct Crew {
+    db: Db,
+    worker: Worker,
+    machines: Reconciler,
+    keeper: Keeper,
+    logs: audit_log::Keeper,
+    every: Duration,
+}
+
+impl Crew {
+    fn new(db: Db, config: &Config) -> Result<Self, ServeError> {
+        let parts = Parts::new(db.clone(), config)?;
+        Ok(Self {
+            machines: parts.machines.clone(),
+            keeper: reconcilers::tenants::keeper(db.clone(), config),
+            logs: reconcilers::audit::keeper(db.clone(), config),
+            worker: Worker::new(db.clone(), registry(parts), &config.jobs)?
+                .with_concurrency(config.worker.concurrency)
+                .with_grace(config.worker.shutdown_grace),
+            every: config.tenants.sweep,
+            db,
+        })
+    }
+
+    /// The worker, and the loops beside it.
+    fn start(self, shutdown: &CancellationToken) -> (impl Future<Output = ()>, impl Future<Output = ()>) {
+        let Self {
+            db,
+            worker,
+            machines,
+            keeper,
+            logs,
+            every,
+        } = self;
+        let shutdown = shutdown.clone();
+        let loops = {
+            let shutdown = shutdown.clone();
+            async move {
+                let reconciling = supervise("vms", &shutdown, || {
+                    let (machines, stop) = (machines.clone(), shutdown.clone());
+                    async move { machines.run(stop).await }
+                });
+                let keeping = supervise("tenants", &shutdown, || {
+                    let (keeper, stop) = (keeper.clone(), shutdown.clone());
+                    async move { keeper.run(stop).await }
+                });
+                let publishing = supervise("templates", &shutdown, || {
+                    reconcilers::vms::publish(db.clone(), every, shutdown.clone())
+                });
+                let auditing = supervise("audit", &shutdown, || {
+                    let (logs, stop) = (logs.clone(), shutdown.clone());
+                    async move { logs.run(stop).await }
+                });
+                tokio::join!(reconciling, keeping, publishing, auditing);
+            }
+        };
+        (worker.run(shutdown), loops)
+    }
 }

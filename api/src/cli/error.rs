@@ -8,7 +8,7 @@ use bulkhead_iam::{
 };
 use bulkhead_kernel::{config::Mistakes, telemetry::TelemetryError};
 use bulkhead_tenancy::{DbError, LineageError, doctor::DoctorError, fleet::FleetError};
-use bulkhead_tenants::TenantError;
+use bulkhead_tenants::{TenantError, moves::MoveError};
 use bulkhead_traffic::MalformedUrl;
 
 /// What went wrong; its sources say more.
@@ -77,6 +77,9 @@ pub enum CliError {
     /// The operator could not be made.
     #[error("the operator cannot be made")]
     Operator(#[source] IdentityError),
+    /// The tenant could not be moved.
+    #[error("the tenant cannot be moved")]
+    Move(#[source] MoveError),
     /// The demo tenant could not be signed up.
     #[error("the demo tenant cannot be signed up")]
     Tenant(#[source] TenantError),

@@ -8,6 +8,7 @@ mod operators;
 mod receipts;
 mod seed;
 mod server;
+mod tenants;
 
 use std::{
     io::{self, Write as _},
@@ -74,6 +75,9 @@ enum Command {
     /// Look after tenants' audit logs
     #[command(subcommand)]
     Audit(audit::Audit),
+    /// Move tenants between clusters
+    #[command(subcommand)]
+    Tenants(tenants::Tenants),
     /// Examine the deployment
     #[command(subcommand)]
     Doctor(doctor::Examination),
@@ -115,6 +119,7 @@ impl Command {
             Self::CreateOperator(credentials) => operators::create(credentials).await,
             Self::Seed { operator, tenant } => seed::run(operator, &tenant).await,
             Self::Audit(audit) => audit::run(audit).await,
+            Self::Tenants(what) => what.run().await,
             Self::Doctor(examination) => doctor::run(examination).await,
             Self::VerifyReceipt { dir } => receipts::verify(dir),
             Self::Openapi => {

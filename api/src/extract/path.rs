@@ -10,7 +10,7 @@ use bulkhead_iam::permissions::Permission;
 use bulkhead_kernel::{
     fault::Code,
     ids::{
-        ApiKeyId, ExportId, IdentityId, ImportId, InvitationId, MigrationRunId, ReceiptId, ResourceId, RoleId,
+        ApiKeyId, ExportId, IdentityId, ImportId, InvitationId, MigrationRunId, MoveId, ReceiptId, ResourceId, RoleId,
         SessionId, TenantId, VmId,
     },
 };
@@ -56,6 +56,10 @@ impl Thing for ResourceId {
 }
 
 impl Thing for MigrationRunId {
+    const MISSING: Code = Code::NotFound;
+}
+
+impl Thing for MoveId {
     const MISSING: Code = Code::NotFound;
 }
 

@@ -10,6 +10,7 @@ pub mod doctor;
 pub mod invitations;
 pub mod lifecycle;
 pub mod migrations;
+pub mod moves;
 pub mod onboarding;
 mod page;
 pub mod permissions;

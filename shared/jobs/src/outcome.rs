@@ -37,7 +37,10 @@ impl Outcome {
     /// not change by itself.
     #[must_use]
     pub fn of(fault: &dyn Fault) -> Self {
-        if matches!(fault.code(), Code::TenantNotActive | Code::TenantReadOnly) {
+        if matches!(
+            fault.code(),
+            Code::TenantNotActive | Code::TenantReadOnly | Code::TenantMoving
+        ) {
             return Self::Snooze(CLOSED);
         }
         match fault.code().kind() {
@@ -218,7 +221,7 @@ mod tests {
     fn every_code_has_the_outcome_of_its_kind() {
         for &code in Code::ALL {
             let expected = match code.kind() {
-                _ if matches!(code, Code::TenantNotActive | Code::TenantReadOnly) => "snooze",
+                _ if matches!(code, Code::TenantNotActive | Code::TenantReadOnly | Code::TenantMoving) => "snooze",
                 Kind::Unavailable | Kind::Internal | Kind::TimedOut => "retry",
                 Kind::RateLimited => "snooze",
                 _ => "discard",

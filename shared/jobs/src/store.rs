@@ -137,7 +137,7 @@ pub(crate) async fn claim(
               AND w.run_at <= now()
               AND w.kind = ANY ($1)
               -- Jobs of a tenant that was closed a moment ago, until they are parked.
-              AND coalesce((SELECT NOT control.has_parked_jobs(t.status) FROM control.tenants AS t WHERE t.id = w.tenant_id), true)
+              AND coalesce((SELECT NOT control.has_parked_jobs(t.status, t.frozen_by) FROM control.tenants AS t WHERE t.id = w.tenant_id), true)
             ORDER BY w.priority DESC, w.run_at
             LIMIT 1
             FOR UPDATE OF w SKIP LOCKED

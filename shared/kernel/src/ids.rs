@@ -119,6 +119,8 @@ ids! {
     ExportId = "exp";
     /// A tenant being made from an archive.
     ImportId = "imp";
+    /// A move of a tenant to another cluster.
+    MoveId = "mov";
     /// A virtual machine.
     VmId = "vm";
     /// A change under way on a virtual machine.

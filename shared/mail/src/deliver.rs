@@ -34,17 +34,20 @@ async fn send(run: &Run, job: &SendMail, mailer: &Mailer) -> Result<(), MailErro
 /// Who gets it, and a link of their own where it carries one. Ends its transaction before the conversation with the relay
 /// begins.
 async fn prepare(run: &Run, job: &SendMail, mailer: &Mailer) -> Result<(Recipient, String), MailError> {
-    let mut tx = run.db().control().await?;
-    let recipient = store::find(&mut tx, job.to).await?;
+    // People are known at home, the lease where the job is.
+    let mut home = run.db().home().control().await?;
+    let recipient = store::find(&mut home, job.to).await?;
     let recipient = recipient.ok_or(MailError::UnknownIdentity)?;
     let link = match job.template.purpose() {
         Some(purpose) => {
             let lifetime = mailer.lifetime(purpose);
-            let token = links::issue(&mut tx, job.to, purpose, run.clock.now(), lifetime).await?;
+            let token = links::issue(&mut home, job.to, purpose, run.clock.now(), lifetime).await?;
             mailer.link(purpose, &token)
         }
         None => String::new(),
     };
+    home.commit().await?;
+    let mut tx = run.db().control().await?;
     run.hold_control(&mut tx).await?;
     tx.commit().await?;
     Ok((recipient, link))

@@ -1,100 +1,124 @@
-//! The three sets of connections and what can be had from them.
+//! What can be had from the connections of a cluster, and which cluster is asked.
 
 use std::{sync::Arc, time::Duration};
 
-use bulkhead_kernel::{clock::Clock, config, ids::TenantId, secret::Secret};
+use bulkhead_kernel::{clock::Clock, config, ids::TenantId};
 use futures_util::TryStreamExt;
 use sqlx::{
     AssertSqlSafe, Connection, Either, Executor,
-    postgres::{PgConnectOptions, PgListener, PgPoolOptions, PgRow},
+    postgres::{PgListener, PgPoolOptions, PgRow},
 };
 use tokio::time::{Instant, timeout};
 
 use crate::{
-    ControlTx, DbError, Message, OwnerTx, TenantRef, TenantSelector, TenantTx,
-    budget::Budget,
+    Cluster, ControlTx, DbError, DbMeter, Message, OwnerTx, TenantRef, TenantSelector, TenantTx,
+    cluster::{Site, Sites},
     lease::Lease,
     owner::Owners,
-    plans::{Phrase, Policy},
-    registry::{self, Registry},
-    retirement::Terms,
-    schema::Logins,
-    shards::Shards,
-    slots::{Plan, Slots},
+    plans::Phrase,
+    registry,
+    slots::Slots,
     tenant::{Access, Entry, affinity, enter_statement},
 };
 
 /// How long work behind the scenes waits for a connection; nobody waits for its answer.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(20);
 
-/// The way to all data; cheap to clone. Connections are made when first needed.
+/// The way to all data, as seen from one cluster: its schema `control` and its tenants. From home all tenants are reached,
+/// wherever they live. Cheap to clone. Connections are made when first needed.
 #[derive(Clone)]
-pub struct Db(Arc<Inner>);
-
-struct Inner {
-    settings: config::Database,
-    owner: Owners,
-    control: Slots,
-    tenant: Shards,
-    direct: PgConnectOptions,
-    registry: Registry,
-    acquire_timeout: Duration,
-    statement_ms: u64,
+pub struct Db {
+    sites: Arc<Sites>,
+    here: Arc<Site>,
 }
 
 impl Db {
-    /// Prepares the three sets of connections. Fails only on a URL that is none.
+    /// Prepares the three sets of connections of each cluster, and is at home. Fails only on a URL that is none.
     pub fn new(settings: &config::Database) -> Result<Self, DbError> {
         Self::with_clock(settings, Clock::system())
     }
 
     /// The same with a clock that decides how old connections are.
     pub fn with_clock(settings: &config::Database, clock: Clock) -> Result<Self, DbError> {
-        let options = |url: &Secret| url.expose().parse::<PgConnectOptions>().map_err(DbError::from);
-        let terms = Terms::of(settings, clock);
-        let plan = |pool, url, size| {
-            Ok::<_, DbError>(Plan {
-                pool,
-                shard: 0,
-                options: options(url)?,
-                statement_cache: settings.statement_cache,
-                size,
-                acquire_timeout: settings.acquire_timeout,
-                is_affine: settings.affinity,
-                policy: Arc::new(Policy::new(settings.plans_per_connection())),
-                terms: terms.clone(),
-                budget: Arc::new(Budget::new(size)),
-            })
-        };
-        let slots = |plan| Slots::new(plan, Vec::new());
-        Ok(Self(Arc::new(Inner {
-            settings: settings.clone(),
-            owner: Owners {
-                slots: slots(plan("owner", &settings.owner_url, settings.owner_connections)?),
-                logins: Arc::new(Logins::of(settings)),
-            },
-            control: slots(plan("control", &settings.control_url, settings.control_connections)?),
-            tenant: Shards::new(plan("tenant", &settings.tenant_url, settings.tenant_connections)?),
-            direct: options(settings.direct_url.as_ref().unwrap_or(&settings.control_url))?,
-            registry: Registry::default(),
-            acquire_timeout: settings.acquire_timeout,
-            statement_ms: u64::try_from(settings.statement_timeout.as_millis()).unwrap_or(5_000),
-        })))
+        let sites = Arc::new(Sites::new(settings, clock)?);
+        let here = Arc::clone(&sites.home);
+        Ok(Self { sites, here })
+    }
+
+    fn standing(&self, here: &Arc<Site>) -> Self {
+        Self {
+            sites: Arc::clone(&self.sites),
+            here: Arc::clone(here),
+        }
+    }
+
+    /// Where this is.
+    #[must_use]
+    pub fn cluster(&self) -> &Cluster {
+        &self.here.cluster
+    }
+
+    /// At home: people, sessions, the registry of all tenants.
+    #[must_use]
+    pub fn home(&self) -> Self {
+        self.standing(&self.sites.home)
+    }
+
+    /// In the cluster of this name; [`DbError::ClusterUnknown`] where the settings of this process lack it.
+    pub fn at(&self, cluster: &Cluster) -> Result<Self, DbError> {
+        self.site(Some(cluster).filter(|cluster| **cluster != self.here.cluster))
+            .map(|site| self.standing(site))
+    }
+
+    /// All clusters, home first.
+    pub fn clusters(&self) -> impl Iterator<Item = Self> + '_ {
+        [&self.sites.home]
+            .into_iter()
+            .chain(self.sites.others.values())
+            .map(|site| self.standing(site))
+    }
+
+    /// Whether there is any cluster but home.
+    #[must_use]
+    pub fn has_clusters(&self) -> bool {
+        !self.sites.others.is_empty()
+    }
+
+    /// Where new tenants are placed; `None` is home.
+    #[must_use]
+    pub fn new_tenants_cluster(&self) -> Option<Cluster> {
+        let chosen = self.sites.home.settings.new_tenants_cluster.as_deref();
+        chosen.map(Cluster::from)
+    }
+
+    /// The cluster in which the tenant lives in this moment, as far as it is known here.
+    pub async fn of(&self, tenant: TenantId) -> Result<Self, DbError> {
+        let placed = self.resolve_anew(tenant).await?;
+        self.site(placed.cluster.as_ref()).map(|site| self.standing(site))
+    }
+
+    /// The connections to a tenant that was looked up here.
+    fn site(&self, cluster: Option<&Cluster>) -> Result<&Arc<Site>, DbError> {
+        match cluster {
+            None => Ok(&self.here),
+            Some(name) if name.is_home() => Ok(&self.sites.home),
+            Some(name) => self.sites.others.get(name).ok_or(DbError::ClusterUnknown),
+        }
     }
 
     /// A transaction on the shared schema `control`.
     pub async fn control(&self) -> Result<ControlTx, DbError> {
-        ControlTx::begin(&self.0.control, self.0.statement_ms).await
+        ControlTx::begin(&self.here.control, self.here.statement_ms).await
     }
 
     /// A transaction of the provisioner, which may create roles and schemas.
     pub async fn owner(&self) -> Result<OwnerTx, DbError> {
-        OwnerTx::begin(&self.0.owner).await
+        OwnerTx::begin(&self.here.owner).await
     }
 
     /// Connections of the owner beside the usual ones.
     pub(crate) fn owners(&self, pool: &'static str, size: usize) -> Owners {
-        self.0.owner.another(pool, size, CONNECT_PATIENCE)
+        self.here.owner.another(pool, size, CONNECT_PATIENCE)
     }
 
     /// A transaction inside the tenant; refused unless the tenant is active, and read-only where it is suspended so.
@@ -110,24 +134,34 @@ impl Db {
 
     async fn enter(&self, tenant: TenantId, access: Access) -> Result<TenantTx, DbError> {
         let known = self.resolve(&TenantSelector::Id(tenant)).await?;
-        match TenantTx::begin(&self.0.tenant.of(known.shard), &known, self.entry(access)).await {
-            Err(DbError::StaleEpoch) => {
+        match self.begin(&known, access).await {
+            Err(error) if known.has_left(&error) => {
                 let current = self.resolve_anew(tenant).await?;
-                TenantTx::begin(&self.0.tenant.of(current.shard), &current, self.entry(access)).await
+                self.begin(&current, access).await
             }
             result => result,
         }
     }
 
-    /// The connections to `control` and to the tenants of a shard.
-    pub(crate) fn slots(&self, shard: i16) -> (&Slots, Arc<Slots>) {
-        (&self.0.control, self.0.tenant.of(shard))
+    async fn begin(&self, tenant: &TenantRef, access: Access) -> Result<TenantTx, DbError> {
+        let slots = self.tenant_slots(tenant)?;
+        TenantTx::begin(&slots, tenant, self.entry(access)).await
+    }
+
+    /// The connections to `control` here.
+    pub(crate) fn control_slots(&self) -> &Slots {
+        &self.here.control
+    }
+
+    /// The connections to a tenant, wherever it lives.
+    pub(crate) fn tenant_slots(&self, tenant: &TenantRef) -> Result<Arc<Slots>, DbError> {
+        Ok(self.site(tenant.cluster.as_ref())?.tenant.of(tenant.shard))
     }
 
     fn entry(&self, access: Access) -> Entry {
         Entry {
             access,
-            statement_ms: self.0.statement_ms,
+            statement_ms: self.here.statement_ms,
         }
     }
 
@@ -136,7 +170,7 @@ impl Db {
     pub async fn read(&self, tenant: TenantId, message: &Message) -> Result<Vec<Vec<PgRow>>, DbError> {
         let known = self.resolve(&TenantSelector::Id(tenant)).await?;
         match self.read_in(&known, message).await {
-            Err(DbError::StaleEpoch) => {
+            Err(error) if known.has_left(&error) => {
                 let current = self.resolve_anew(tenant).await?;
                 self.read_in(&current, message).await
             }
@@ -146,7 +180,10 @@ impl Db {
 
     async fn read_in(&self, tenant: &TenantRef, message: &Message) -> Result<Vec<Vec<PgRow>>, DbError> {
         let enter = enter_statement(tenant, self.entry(Access::Member));
-        let slots = self.0.tenant.of(tenant.shard);
+        let slots = self.tenant_slots(tenant)?;
+        if tenant.is_frozen {
+            DbMeter::meet_frozen();
+        }
         loop {
             let mut lease = slots.acquire(Some(affinity(tenant.id))).await?;
             let phrase = lease.phrase(tenant.id, &enter, message);
@@ -162,7 +199,7 @@ impl Db {
     /// have moved to another tenant since, so what memory says of one is believed only after the database has let us in
     /// under the epoch that goes with it: a rename raises the epoch.
     pub async fn resolve(&self, selector: &TenantSelector) -> Result<TenantRef, DbError> {
-        if let Some(known) = self.0.registry.get(selector)
+        if let Some(known) = self.here.registry.get(selector)
             && (matches!(selector, TenantSelector::Id(_)) || self.is_current(&known).await?)
         {
             return Ok(known);
@@ -171,7 +208,7 @@ impl Db {
         let found = registry::find(&mut tx, selector).await?;
         tx.commit().await?;
         let tenant = found.ok_or(DbError::TenantNotFound)?;
-        self.0.registry.put(&tenant);
+        self.here.registry.put(&tenant);
         Ok(tenant)
     }
 
@@ -184,18 +221,18 @@ impl Db {
     }
 
     pub(crate) async fn resolve_anew(&self, tenant: TenantId) -> Result<TenantRef, DbError> {
-        self.0.registry.forget(tenant);
+        self.here.registry.forget(tenant);
         self.resolve(&TenantSelector::Id(tenant)).await
     }
 
     /// What this was made from.
     pub(crate) fn settings(&self) -> &config::Database {
-        &self.0.settings
+        &self.here.settings
     }
 
     /// The first row of a statement that the tenant login runs by itself, inside of no tenant.
     pub(crate) async fn as_tenant_login(&self, statement: &str) -> Result<PgRow, DbError> {
-        let mut lease = self.0.tenant.of(0).acquire(None).await?;
+        let mut lease = self.here.tenant.of(0).acquire(None).await?;
         let message = sqlx::raw_sql(AssertSqlSafe(statement.to_owned()));
         let row = lease.conn().fetch_one(message).await;
         row.map_err(|error| lease.classify(error))
@@ -204,8 +241,8 @@ impl Db {
     /// How long the database takes to answer.
     pub async fn ping(&self) -> Result<Duration, DbError> {
         let started = Instant::now();
-        let mut lease = self.0.control.acquire(None).await?;
-        let answered = timeout(self.0.acquire_timeout, lease.conn().ping()).await;
+        let mut lease = self.here.control.acquire(None).await?;
+        let answered = timeout(self.here.acquire_timeout, lease.conn().ping()).await;
         let answered = answered.unwrap_or(Err(sqlx::Error::PoolTimedOut));
         answered.map_err(|error| lease.classify(error))?;
         Ok(started.elapsed())
@@ -215,8 +252,8 @@ impl Db {
     pub async fn listen(&self, channel: &'static str) -> Result<PgListener, DbError> {
         let pool = PgPoolOptions::new()
             .max_connections(1)
-            .acquire_timeout(self.0.acquire_timeout)
-            .connect_lazy_with(self.0.direct.clone());
+            .acquire_timeout(self.here.acquire_timeout)
+            .connect_lazy_with(self.here.direct.clone());
         let mut listener = PgListener::connect_with(&pool).await?;
         listener.listen(channel).await?;
         Ok(listener)

@@ -2,6 +2,8 @@
 
 use bulkhead_kernel::fault::{Code, Fault};
 
+use crate::DbMeter;
+
 /// A failure of the database, or its refusal to let us into a tenant.
 #[derive(Debug, thiserror::Error)]
 pub enum DbError {
@@ -17,6 +19,12 @@ pub enum DbError {
     /// The tenant is suspended to read-only and something was to be written.
     #[error("the tenant is read-only")]
     TenantReadOnly,
+    /// The tenant is being moved to another cluster and something was to be written; it soon can be.
+    #[error("the tenant is being moved")]
+    TenantMoving,
+    /// The tenant lives in a cluster that the settings of this process lack.
+    #[error("the tenant's cluster is not among the settings")]
+    ClusterUnknown,
     /// The tenant's schema is at a version that this program does not work with.
     #[error("the tenant's schema has a version that is not served")]
     VersionNotServed,
@@ -72,6 +80,7 @@ impl From<sqlx::Error> for DbError {
                 Some("BH403") => Self::TenantNotActive,
                 Some("BH409") => Self::StaleEpoch,
                 Some("BH426") => Self::VersionNotServed,
+                Some("25006") if DbMeter::has_met_frozen() => Self::TenantMoving,
                 Some("25006") => Self::TenantReadOnly,
                 Some("BH410") => Self::LeaseLost,
                 // Shutdown, crash, recovery, too many clients, connection failure, statement or lock timeout.
@@ -96,7 +105,8 @@ impl Fault for DbError {
             Self::TenantNotActive => Code::TenantNotActive,
             Self::TenantReadOnly => Code::TenantReadOnly,
             Self::VersionNotServed => Code::TenantVersionNotServed,
-            Self::Unavailable(_) | Self::StaleEpoch => Code::DatabaseUnavailable,
+            Self::TenantMoving => Code::TenantMoving,
+            Self::Unavailable(_) | Self::StaleEpoch | Self::ClusterUnknown => Code::DatabaseUnavailable,
             Self::LeaseLost | Self::Failed(_) => Code::Internal,
         }
     }

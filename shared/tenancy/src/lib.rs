@@ -8,11 +8,14 @@
 //!   happened to the future that opened it. Tenants belong to [`shards`], each with a login and a set of its own, so that no
 //!   login is a member of too many roles; all sets together stay within one [`budget`].
 //! - A server process grows with every tenant it meets, so a connection is closed in time ([`retirement`], docs/adr/0006).
+//! - A tenant lives in one [`Cluster`]; who looks from home is led there, and entering checks the epoch in that cluster's own
+//!   registry, so that nobody writes to a place it has left (docs/adr/0010).
 //! - Hot single-message requests go through [`Db::read`]; a [`Message`] cannot carry text values.
 //!
 //! Absent here: no pool is public, no connection leaves without its transaction, nothing sets a path for a session.
 
 mod budget;
+mod cluster;
 mod control;
 mod db;
 pub mod doctor;
@@ -27,6 +30,7 @@ pub mod migrations;
 mod owner;
 mod plans;
 mod registry;
+mod relocation;
 mod retirement;
 mod schema;
 mod shards;
@@ -36,6 +40,7 @@ mod snapshot;
 mod tenant;
 mod transfer;
 
+pub use cluster::Cluster;
 pub use control::ControlTx;
 pub use db::Db;
 pub use erasure::TableRows;
@@ -45,6 +50,7 @@ pub use message::{Message, from_epoch};
 pub use meter::DbMeter;
 pub use owner::OwnerTx;
 pub use registry::{TenantRef, TenantSelector};
+pub use relocation::Checksum;
 pub use schema::SchemaName;
 pub use slug::{MalformedSlug, Slug};
 pub use snapshot::Snapshot;

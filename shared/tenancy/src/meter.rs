@@ -4,7 +4,7 @@ use std::{
     future::Future,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
 };
@@ -21,6 +21,7 @@ pub struct DbMeter(Arc<Counts>);
 struct Counts {
     queries: AtomicU64,
     held_micros: AtomicU64,
+    has_met_frozen: AtomicBool,
 }
 
 impl DbMeter {
@@ -39,6 +40,18 @@ impl DbMeter {
     #[must_use]
     pub fn held_ms(&self) -> f64 {
         Duration::from_micros(self.0.held_micros.load(Relaxed)).as_secs_f64() * 1000.0
+    }
+
+    /// A tenant that is being moved was entered. The database says of a write there only that the transaction is
+    /// read-only, as it does of one that is suspended so; this tells the two apart, for the caller's sake alone.
+    pub(crate) fn meet_frozen() {
+        if let Some(meter) = Self::current() {
+            meter.0.has_met_frozen.store(true, Relaxed);
+        }
+    }
+
+    pub(crate) fn has_met_frozen() -> bool {
+        Self::current().is_some_and(|meter| meter.0.has_met_frozen.load(Relaxed))
     }
 
     pub(crate) fn current() -> Option<Self> {

@@ -8,7 +8,7 @@ use std::{
 
 use bulkhead_kernel::ids::TenantId;
 
-use crate::{ControlTx, DbError, Slug};
+use crate::{Cluster, ControlTx, DbError, Slug};
 
 /// How long an entry is believed. Entering the tenant checks its epoch, so an old entry costs a round trip, never a
 /// wrong answer; [`crate::Db::resolve`] asks for as much before it believes a slug.
@@ -39,6 +39,22 @@ pub struct TenantRef {
     pub epoch: i64,
     /// Whose login may take the tenant's role; 0 for a tenant that has none yet.
     pub shard: i16,
+    /// Where it lives; `None` is the cluster that was asked.
+    pub cluster: Option<Cluster>,
+    /// Whether it is being moved and cannot be changed meanwhile.
+    pub is_frozen: bool,
+}
+
+impl TenantRef {
+    /// Whether this refusal says that the tenant is no longer what was remembered, so that another look is worth while. A
+    /// cluster that it has left does not know it at all.
+    pub(crate) const fn has_left(&self, refusal: &DbError) -> bool {
+        match refusal {
+            DbError::StaleEpoch => true,
+            DbError::TenantNotFound => self.cluster.is_some(),
+            _ => false,
+        }
+    }
 }
 
 /// The remembered part of `control.tenants`.
@@ -105,10 +121,12 @@ pub(crate) async fn find(tx: &mut ControlTx, selector: &TenantSelector) -> Resul
     };
     let row = sqlx::query!(
         r#"
-        SELECT id, slug, name, epoch, coalesce(shard, 0::smallint) AS "shard!"
-        FROM control.tenants
-        WHERE id = $1
-           OR slug = $2
+        SELECT t.id, t.slug, t.name, t.epoch, coalesce(p.shard, t.shard, 0::smallint) AS "shard!", p.cluster AS "cluster?",
+               CASE WHEN p.cluster IS NULL THEN t.frozen_by IS NOT NULL ELSE p.state = 'frozen' END AS "is_frozen!"
+        FROM control.tenants AS t
+                 LEFT JOIN control.placements AS p ON p.tenant_id = t.id AND p.cluster <> 'home'
+        WHERE t.id = $1
+           OR t.slug = $2
         "#,
         id,
         slug,
@@ -122,6 +140,8 @@ pub(crate) async fn find(tx: &mut ControlTx, selector: &TenantSelector) -> Resul
             name: row.name,
             epoch: row.epoch,
             shard: row.shard,
+            cluster: row.cluster.as_deref().map(Cluster::from),
+            is_frozen: row.is_frozen,
         })
     }))
 }

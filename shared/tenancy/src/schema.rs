@@ -110,9 +110,19 @@ impl OwnerTx {
 
     /// Makes the empty schema and grants its use to the tenant's role alone. Nothing in the catalog tells whose it is, since
     /// every tenant can read all of it. Done before: nothing.
+    /// Where the database has the extension Citus the schema is a distributed one.
     pub async fn create_tenant_schema(&mut self, tenant: TenantId) -> Result<(), DbError> {
         self.meet(tenant);
         let schema = SchemaName(tenant);
+        sqlx::query!(
+            r#"
+            SELECT pg_catalog.set_config('citus.enable_schema_based_sharding', 'on', true)
+            FROM pg_catalog.pg_extension
+            WHERE extname = 'citus'
+            "#,
+        )
+        .fetch_optional(self.conn())
+        .await?;
         self.run_ddl(format!(
             "CREATE SCHEMA IF NOT EXISTS {schema}; \
              GRANT USAGE ON SCHEMA {schema} TO {schema}"

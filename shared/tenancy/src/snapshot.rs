@@ -14,7 +14,7 @@ use crate::{
 /// How long a transaction of a snapshot may wait for its caller, who writes what it reads to a disk.
 const PATIENCE_MS: u64 = 300_000;
 
-/// Two read-only transactions that see the same state of the database.
+/// Two read-only transactions that see the same state of the database; for a tenant of another cluster, of two databases.
 pub struct Snapshot {
     /// The schema `control`. It may be ended first; the other goes on seeing what it saw.
     pub control: ControlTx,
@@ -27,7 +27,7 @@ impl Db {
     pub async fn snapshot(&self, tenant: TenantId, patience: Duration) -> Result<Snapshot, DbError> {
         let known = self.resolve(&TenantSelector::Id(tenant)).await?;
         match self.snapshot_of(&known, patience).await {
-            Err(DbError::StaleEpoch) => {
+            Err(error) if known.has_left(&error) => {
                 let current = self.resolve_anew(tenant).await?;
                 self.snapshot_of(&current, patience).await
             }
@@ -36,8 +36,13 @@ impl Db {
     }
 
     async fn snapshot_of(&self, tenant: &TenantRef, patience: Duration) -> Result<Snapshot, DbError> {
-        let (control, tenants) = self.slots(tenant.shard);
-        let mut control = ControlTx::begin_snapshot(control, patience).await?;
+        let tenants = self.tenant_slots(tenant)?;
+        let mut control = ControlTx::begin_snapshot(self.control_slots(), patience).await?;
+        if tenant.cluster.is_some() {
+            // No snapshot reaches over two databases: what control says is a moment older.
+            let tenant = TenantTx::begin_in_snapshot(&tenants, tenant, None, patience).await?;
+            return Ok(Snapshot { control, tenant });
+        }
         // The control login makes the snapshot and the tenant's takes it over, so that no tenant role needs the right.
         let id = sqlx::query_scalar!(
             r#"
@@ -46,7 +51,7 @@ impl Db {
         )
         .fetch_one(control.conn())
         .await?;
-        let tenant = TenantTx::begin_in_snapshot(&tenants, tenant, &id, patience).await?;
+        let tenant = TenantTx::begin_in_snapshot(&tenants, tenant, Some(&id), patience).await?;
         Ok(Snapshot { control, tenant })
     }
 }
@@ -55,12 +60,13 @@ impl TenantTx {
     async fn begin_in_snapshot(
         slots: &Slots,
         tenant: &TenantRef,
-        snapshot: &str,
+        snapshot: Option<&str>,
         patience: Duration,
     ) -> Result<Self, DbError> {
         let entry = Entry::of_platform(millis(patience));
+        let taken_over = snapshot.map_or_else(String::new, |id| format!("SET TRANSACTION SNAPSHOT '{id}';"));
         let message = format!(
-            "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT '{snapshot}'; {}",
+            "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; {taken_over} {}",
             enter_statement(tenant, entry)
         );
         let lease = slots.begin(Some(affinity(tenant.id)), &message).await?;

@@ -3,7 +3,7 @@
 use bulkhead_kernel::ids::TenantId;
 use sqlx::PgConnection;
 
-use crate::{DbError, TenantRef, lease::Lease, lineage::SERVED_VERSIONS, slots::Slots};
+use crate::{DbError, DbMeter, TenantRef, lease::Lease, lineage::SERVED_VERSIONS, slots::Slots};
 
 /// On whose behalf a tenant is entered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +39,9 @@ pub struct TenantTx {
 
 impl TenantTx {
     pub(crate) async fn begin(slots: &Slots, tenant: &TenantRef, entry: Entry) -> Result<Self, DbError> {
+        if tenant.is_frozen {
+            DbMeter::meet_frozen();
+        }
         let message = format!("BEGIN; {}", enter_statement(tenant, entry));
         let lease = slots.begin(Some(affinity(tenant.id)), &message).await?;
         Ok(Self::over(lease, tenant.id))

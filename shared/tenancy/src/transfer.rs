@@ -47,13 +47,17 @@ impl Table {
         })
     }
 
-    fn quoted(&self) -> String {
+    pub(crate) fn quoted(&self) -> String {
+        format!("{} ({})", quote(&self.name), self.quoted_columns())
+    }
+
+    pub(crate) fn quoted_columns(&self) -> String {
         let columns: Vec<String> = self.columns.iter().map(|column| quote(column)).collect();
-        format!("{} ({})", quote(&self.name), columns.join(", "))
+        columns.join(", ")
     }
 }
 
-fn quote(name: &str) -> String {
+pub(crate) fn quote(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
@@ -116,6 +120,12 @@ pub struct CopyOut<'t> {
     is_broken: &'t mut bool,
 }
 
+impl<'t> CopyOut<'t> {
+    pub(crate) const fn new(rows: BoxStream<'t, Result<Bytes, sqlx::Error>>, is_broken: &'t mut bool) -> Self {
+        Self { rows, is_broken }
+    }
+}
+
 impl CopyOut<'_> {
     /// The next piece; lines may be cut. `None` at the end.
     pub async fn next(&mut self) -> Result<Option<Bytes>, DbError> {
@@ -133,6 +143,12 @@ pub struct CopyIn<'t> {
     is_broken: &'t mut bool,
 }
 
+impl<'t> CopyIn<'t> {
+    pub(crate) const fn new(rows: PgCopyIn<&'t mut PgConnection>, is_broken: &'t mut bool) -> Self {
+        Self { rows, is_broken }
+    }
+}
+
 impl CopyIn<'_> {
     /// The next piece; lines may be cut.
     pub async fn send(&mut self, piece: &[u8]) -> Result<(), DbError> {
@@ -148,7 +164,7 @@ impl CopyIn<'_> {
     }
 }
 
-async fn tables(conn: &mut PgConnection) -> Result<Vec<Table>, DbError> {
+pub(crate) async fn tables(conn: &mut PgConnection) -> Result<Vec<Table>, DbError> {
     let rows = sqlx::query!(
         r#"
         SELECT c.relname::text AS "name!",

@@ -9,7 +9,7 @@ use futures_util::future::BoxFuture;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use crate::{lifecycle, purge};
+use crate::{lifecycle, moves, placement, purge};
 
 /// Purges taken up in one sweep.
 const PURGES: i64 = 10;
@@ -58,9 +58,15 @@ impl Keeper {
         }
     }
 
-    /// Parks and frees jobs first: somebody waits for that.
+    /// Parks and frees jobs first: somebody waits for that. In a cluster that is all there is to do; the rest is swept at
+    /// home.
     pub async fn sweep(&self, stop: &CancellationToken) -> Result<(), DbError> {
         while !stop.is_cancelled() && self.settle().await? {}
+        if !self.db.cluster().is_home() {
+            return Ok(());
+        }
+        placement::service::follow_all(&self.db).await?;
+        moves::service::resume_all(&self.db).await?;
         let mut tx = self.db.control().await?;
         let due = purge::store::list_due(&mut tx, PURGES).await?;
         tx.commit().await?;

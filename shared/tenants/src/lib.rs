@@ -8,6 +8,8 @@
 //! - A tenant is closed, opened, deleted and brought back by one row ([`lifecycle`]); what follows from that is swept up by
 //!   the worker ([`Keeper`]), down to the last row and the signed receipt of a purge ([`purge`]).
 //!
+//! - A tenant lives in one cluster, which is told of its state ([`placement`]), and can be moved to another ([`moves`]).
+//!
 //! Absent here: how a schema is built and dropped (tenancy), who may do what (iam), and machines, which are above.
 
 pub mod archives;
@@ -17,7 +19,9 @@ mod keeper;
 pub mod lifecycle;
 pub mod migrations;
 mod model;
+pub mod moves;
 pub mod onboarding;
+pub mod placement;
 pub mod profile;
 pub mod purge;
 pub mod service;

@@ -1,7 +1,8 @@
 //! Building a tenant, step by step, in the worker.
 //!
 //! Each step is one transaction of the provisioner: it locks its own row, looks whether it is done, acts, marks itself
-//! done and checks the job's lease. So a step happens exactly once, whoever runs it and however often that one dies.
+//! done and checks the job's lease. So a step happens exactly once, whoever runs it and however often that one dies. What
+//! is built in another cluster commits there first, and every such step does nothing the second time.
 
 use std::error::Error;
 
@@ -10,10 +11,10 @@ use bulkhead_iam::{members, permissions::SystemRole, roles};
 use bulkhead_jobs::Run;
 use bulkhead_kernel::ids::TenantId;
 use bulkhead_mail::{Template, jobs::SendMail};
-use bulkhead_tenancy::{DbError, OwnerTx};
+use bulkhead_tenancy::{Db, DbError, OwnerTx};
 use serde_json::Value;
 
-use crate::{StepState, TenantError, jobs::OnboardTenant, store};
+use crate::{StepState, TenantError, jobs::OnboardTenant, placement, store};
 
 /// The steps in their order. Names are kept in the database: a step may be added, never renamed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,16 +58,28 @@ impl Step {
         }
     }
 
-    pub(crate) async fn apply(self, run: &Run, tx: &mut OwnerTx, job: OnboardTenant) -> Result<(), TenantError> {
-        match self {
-            Self::Role => tx.create_tenant_role(job.tenant).await?,
-            Self::Schema => tx.create_tenant_schema(job.tenant).await?,
-            Self::Migrations => tx.migrate_tenant_schema(job.tenant).await?,
-            Self::Defaults => {
+    /// `tx` is at home; what is built is built in `there`, if the tenant is placed elsewhere.
+    pub(crate) async fn apply(
+        self,
+        run: &Run,
+        tx: &mut OwnerTx,
+        there: Option<&mut OwnerTx>,
+        job: OnboardTenant,
+    ) -> Result<(), TenantError> {
+        match (self, there) {
+            (Self::Role, there) => there.unwrap_or(tx).create_tenant_role(job.tenant).await?,
+            (Self::Schema, there) => there.unwrap_or(tx).create_tenant_schema(job.tenant).await?,
+            (Self::Migrations, there) => there.unwrap_or(tx).migrate_tenant_schema(job.tenant).await?,
+            (Self::Defaults, there) => {
+                let tx = there.unwrap_or(tx);
                 tx.enter_tenant_schema(job.tenant).await?;
                 roles::service::seed(tx).await?;
             }
-            Self::Owner => {
+            (Self::Owner, Some(there)) => {
+                there.enter_tenant_schema(job.tenant).await?;
+                members::service::add_owner_of(tx, there, job.owner).await?;
+            }
+            (Self::Owner, None) => {
                 tx.enter_tenant_schema(job.tenant).await?;
                 members::service::add_owner(tx, job.owner).await?;
                 let event = Event::now("user.add", Actor::of(&run.origin), &run.origin)
@@ -74,8 +87,8 @@ impl Step {
                     .change("role", Value::Null, SystemRole::Owner.as_str());
                 bulkhead_audit::record_as_owner(tx, job.tenant, event).await?;
             }
-            Self::Welcome => welcome(run, tx, job).await?,
-            Self::Activate => store::set_active(tx, job.tenant).await?,
+            (Self::Welcome, _) => welcome(run, tx, job).await?,
+            (Self::Activate, _) => store::set_active(tx, job.tenant).await?,
         }
         Ok(())
     }
@@ -110,13 +123,36 @@ pub async fn run(run: &Run, job: OnboardTenant) -> Result<(), TenantError> {
 async fn run_step(run: &Run, step: Step, job: OnboardTenant) -> Result<(), TenantError> {
     let mut tx = run.db().owner().await?;
     if store::lock_step(&mut tx, job.tenant, step.name()).await? != StepState::Done {
-        step.apply(run, &mut tx, job).await?;
+        match placement::service::elsewhere(run.db(), &mut tx, job.tenant).await? {
+            None => step.apply(run, &mut tx, None, job).await?,
+            Some(cluster) => build_there(run, &mut tx, &cluster, step, job).await?,
+        }
         store::finish_step(&mut tx, job.tenant, step.name()).await?;
         run.hold_owner(&mut tx).await?;
         tx.commit().await?;
         tracing::info!(tenant.id = %job.tenant, step = step.name(), "onboarding step done");
     }
     Ok(())
+}
+
+/// No transaction reaches over two databases: the effect commits first and is harmless when it is had again.
+async fn build_there(
+    run: &Run,
+    tx: &mut OwnerTx,
+    cluster: &Db,
+    step: Step,
+    job: OnboardTenant,
+) -> Result<(), TenantError> {
+    let mut there = cluster.owner().await?;
+    placement::store::insert_resident(&mut there, job.tenant, None).await?;
+    step.apply(run, tx, Some(&mut there), job).await?;
+    if let Some((shard, _)) = placement::store::find_resident(&mut there, job.tenant).await? {
+        placement::store::set_shard(tx, job.tenant, shard).await?;
+    }
+    if step == Step::Activate {
+        placement::service::lead(tx, &mut there, job.tenant).await?;
+    }
+    Ok(there.commit().await?)
 }
 
 /// For the people who watch; the job's own record decides what happens next, so a failure here changes nothing.

@@ -12,7 +12,8 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::{
-    Created, Membership, NewTenant, StepStatus, TenantError, TenantName, jobs::OnboardTenant, onboarding, store,
+    Created, Membership, NewTenant, StepStatus, TenantError, TenantName, jobs::OnboardTenant, onboarding, placement,
+    store,
 };
 
 /// Signs a company up: the pending tenant, its founder's membership, the steps and the job commit together. Under an
@@ -52,6 +53,9 @@ async fn insert(origin: &Origin, db: &Db, founder: IdentityId, new: &NewTenant) 
     let job = job.ok_or(TenantError::InProgress)?;
     let created = Created { id, slug, job };
     store::insert(&mut tx, &created, new, founder).await?;
+    if let Some(cluster) = db.new_tenants_cluster() {
+        placement::store::insert(&mut tx, id, &cluster).await?;
+    }
     store::insert_steps(&mut tx, id, &onboarding::step_names()).await?;
     memberships::service::join(&mut tx, founder, id, SystemRole::Owner).await?;
     let event = Event::now("tenant.create", Actor::member(founder), origin)

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use bulkhead_kernel::ids::{
-    ApiKeyId, ExportId, IdentityId, ImportId, InvitationId, MigrationRunId, ReceiptId, ResourceId, RoleId, SessionId,
-    TenantId, VmId,
+    ApiKeyId, ExportId, IdentityId, ImportId, InvitationId, MigrationRunId, MoveId, ReceiptId, ResourceId, RoleId,
+    SessionId, TenantId, VmId,
 };
 use http::Method;
 use serde_json::{Value, json};
@@ -182,6 +182,7 @@ fn opened(path: &str) -> (String, String, bool) {
     let (_, after) = rest.split_once('}').unwrap();
     let filled = after
         .replace("{export}", &ExportId::new().to_string())
+        .replace("{move}", &MoveId::new().to_string())
         .replace("{uid}", &IdentityId::new().to_string())
         .replace("{role_id}", &RoleId::new().to_string())
         .replace("{pid}", "vm:read");

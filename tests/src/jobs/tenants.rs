@@ -125,6 +125,10 @@ const OF_THE_PLATFORM: &[(&str, &str)] = &[
         "tenants.import",
         "makes a tenant that has no work of its own yet; only operators ask",
     ),
+    (
+        "tenants.move",
+        "goes on while its tenant is frozen, as which it is parked",
+    ),
 ];
 
 #[tokio::test]

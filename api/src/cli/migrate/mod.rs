@@ -126,14 +126,20 @@ impl Migrate {
         let at = At {
             db: Db::new(&config.database)?,
         };
+        if let Self::Run(args) = &self {
+            // One cluster after the other: what goes wrong goes wrong in one.
+            for db in at.db.clusters() {
+                At { db }.run(args).await?;
+            }
+            return Ok(());
+        }
         match self {
-            Self::Control => Ok(()),
+            Self::Control | Self::Run(_) => Ok(()),
             Self::Plan(args) => {
                 let plan = at.fleet(&args.from)?.plan(&args.options()).await.map_err(explained)?;
                 say(text::plan(&plan).trim_end());
                 Ok(())
             }
-            Self::Run(args) => at.run(&args).await,
             Self::Status(which) => {
                 let (status, named) = at.look(which.run).await.map_err(explained)?;
                 say(text::status(&status, &named).trim_end());
@@ -165,10 +171,12 @@ impl Migrate {
 }
 
 async fn control(config: &Config) -> Result<(), CliError> {
-    let database = &config.database;
-    let logins = [&database.control_url, &database.tenant_url];
-    let migrated = migrate_control(&database.owner_url, logins).await;
-    migrated.map_err(|error| CliError::Migrate(error.into()))?;
+    let home = &config.database;
+    for database in [home].into_iter().chain(home.clusters.values()) {
+        let logins = [&database.control_url, &database.tenant_url];
+        let migrated = migrate_control(&database.owner_url, logins).await;
+        migrated.map_err(|error| CliError::Migrate(error.into()))?;
+    }
     say("The schema control is at the newest version.");
     Ok(())
 }

@@ -31,3 +31,16 @@ pub async fn seed(db: &Db) -> Result<usize, DbError> {
     }
     Ok(published)
 }
+
+/// Brings what is published at home to the cluster of `db`, under the same ids. Nothing to do at home itself.
+pub async fn follow(db: &Db) -> Result<(), DbError> {
+    if db.cluster().is_home() {
+        return Ok(());
+    }
+    let mut home = db.home().control().await?;
+    let published = store::list_rows(&mut home).await?;
+    home.commit().await?;
+    let mut tx = db.control().await?;
+    store::put_rows(&mut tx, &published).await?;
+    tx.commit().await
+}

@@ -83,6 +83,38 @@ pub(crate) async fn insert(tx: &mut ControlTx, new: &NewTemplate) -> Result<bool
     Ok(done.rows_affected() == 1)
 }
 
+/// All templates as the table has them.
+pub(crate) async fn list_rows(tx: &mut ControlTx) -> Result<Value, DbError> {
+    let rows = sqlx::query_scalar!(
+        r#"
+        SELECT coalesce(jsonb_agg(to_jsonb(t)), '[]') AS "rows!"
+        FROM control.vm_templates AS t
+        "#,
+    )
+    .fetch_one(tx.conn())
+    .await?;
+    Ok(rows)
+}
+
+/// Takes over rows of another cluster; what is there keeps all but its deprecation.
+pub(crate) async fn put_rows(tx: &mut ControlTx, rows: &Value) -> Result<(), DbError> {
+    sqlx::query!(
+        r#"
+        INSERT INTO control.vm_templates AS t (id, name, version, os, description, min_cpu, min_memory_gb, min_disk_gb,
+                                               artefacts, deprecated_at, created_at)
+        SELECT r.id, r.name, r.version, r.os, r.description, r.min_cpu, r.min_memory_gb, r.min_disk_gb, r.artefacts,
+               r.deprecated_at, r.created_at
+        FROM jsonb_populate_recordset(NULL::control.vm_templates, $1) AS r
+        ON CONFLICT (id) DO UPDATE SET deprecated_at = EXCLUDED.deprecated_at
+        WHERE t.deprecated_at IS DISTINCT FROM EXCLUDED.deprecated_at
+        "#,
+        rows,
+    )
+    .execute(tx.conn())
+    .await?;
+    Ok(())
+}
+
 struct Row {
     id: uuid::Uuid,
     name: String,

@@ -26,7 +26,7 @@ pub async fn remove_all(db: &Db, clock: &Clock, tenant: TenantId) -> Result<bool
     if n_left > 0 {
         return Ok(false);
     }
-    let mut tx = db.control().await?;
+    let mut tx = db.of(tenant).await?.control().await?;
     let are_free = store::delete_work(&mut tx, tenant).await?;
     tx.commit().await?;
     Ok(are_free)

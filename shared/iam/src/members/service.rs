@@ -53,11 +53,25 @@ pub async fn authority_now(
             Err(DbError::TenantNotActive) => return Err(closed(iam, tenant, identity).await?),
             Err(error) => return Err(error.into()),
         };
-    if is_session_live {
+    if is_session_live || is_live_at_home(iam, tenant, identity, session).await? {
         Ok(authority)
     } else {
         Err(MemberError::SessionEnded)
     }
+}
+
+/// Sessions are kept at home: the cluster of a tenant that lives elsewhere knows of none, so home is asked.
+async fn is_live_at_home(
+    iam: &Iam,
+    tenant: TenantId,
+    identity: IdentityId,
+    session: SessionId,
+) -> Result<bool, DbError> {
+    if !iam.db.has_clusters() || iam.db.resolve(&TenantSelector::Id(tenant)).await?.cluster.is_none() {
+        return Ok(false);
+    }
+    let found = identities::service::find_principal(iam, identity, session).await?;
+    Ok(found.is_some())
 }
 
 /// Only members may know that a tenant is there but closed.
@@ -246,5 +260,11 @@ async fn lock(
 /// Makes the person an owner of the tenant whose schema the transaction has entered. Done before: nothing.
 pub async fn add_owner(tx: &mut OwnerTx, identity: IdentityId) -> Result<(), DbError> {
     store::insert(tx, identity).await?;
+    store::insert_grant(tx, identity, SystemRole::Owner).await
+}
+
+/// The same for a tenant that lives in another cluster: the person is read at `home`.
+pub async fn add_owner_of(home: &mut OwnerTx, tx: &mut OwnerTx, identity: IdentityId) -> Result<(), DbError> {
+    store::insert_of(home, tx, identity).await?;
     store::insert_grant(tx, identity, SystemRole::Owner).await
 }

@@ -224,6 +224,34 @@ pub(super) async fn insert(tx: &mut OwnerTx, identity: IdentityId) -> Result<(),
     Ok(())
 }
 
+/// Copies the person from `home` into the tenant whose schema the transaction has entered.
+pub(super) async fn insert_of(home: &mut OwnerTx, tx: &mut OwnerTx, identity: IdentityId) -> Result<(), DbError> {
+    let person = sqlx::query!(
+        r#"
+        SELECT email, first_name, last_name
+        FROM control.identities
+        WHERE id = $1
+        "#,
+        identity.uuid(),
+    )
+    .fetch_one(home.conn())
+    .await?;
+    sqlx::query!(
+        r#"
+        INSERT INTO members (identity_id, email, first_name, last_name)
+        VALUES ($1, $2, $3, $4)
+        ON CONFLICT (identity_id) DO NOTHING
+        "#,
+        identity.uuid(),
+        person.email,
+        person.first_name,
+        person.last_name,
+    )
+    .execute(tx.conn())
+    .await?;
+    Ok(())
+}
+
 /// Gives the member a system role.
 pub(super) async fn insert_grant(tx: &mut OwnerTx, identity: IdentityId, role: SystemRole) -> Result<(), DbError> {
     sqlx::query!(

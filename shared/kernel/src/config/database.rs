@@ -1,6 +1,6 @@
 //! `[database]` and `[redis]`: what the processes keep their state in.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use super::reader::SectionReader;
 use crate::secret::Secret;
@@ -43,7 +43,14 @@ pub struct Database {
     pub acquire_timeout: Duration,
     /// For one statement.
     pub statement_timeout: Duration,
+    /// Where new tenants are placed; none is this database.
+    pub new_tenants_cluster: Option<String>,
+    /// Further databases by name, each with URLs of its own and everything else as here. They have no clusters themselves.
+    pub clusters: BTreeMap<String, Self>,
 }
+
+/// What the database of these settings is called among the clusters.
+const HOME: &str = "home";
 
 impl Database {
     /// Reads that a tenant connection keeps planned: none where prepared statements get lost on the way.
@@ -53,7 +60,40 @@ impl Database {
     }
 
     pub(super) fn read(section: &mut SectionReader<'_, '_>) -> Self {
+        let mut home = Self::read_home(section);
+        for (name, mut urls) in section.clusters(POSTGRES) {
+            let mut url = |key: &'static str| {
+                urls.remove(key).unwrap_or_else(|| {
+                    section.require(&format!("clusters__{name}__{key}"), "is required of each cluster");
+                    Secret::new("")
+                })
+            };
+            let cluster = Self {
+                owner_url: url("owner_url"),
+                control_url: url("control_url"),
+                tenant_url: url("tenant_url"),
+                direct_url: urls.remove("direct_url"),
+                new_tenants_cluster: None,
+                clusters: BTreeMap::new(),
+                ..home.clone()
+            };
+            home.clusters.insert(name, cluster);
+        }
+        let chosen = section.some_text("new_tenants_cluster");
+        if chosen != HOME && !home.clusters.contains_key(&chosen) {
+            section.refuse(
+                "new_tenants_cluster",
+                "must be home or the name of a cluster that is set",
+            );
+        }
+        home.new_tenants_cluster = Some(chosen).filter(|chosen| chosen != HOME);
+        home
+    }
+
+    fn read_home(section: &mut SectionReader<'_, '_>) -> Self {
         Self {
+            new_tenants_cluster: None,
+            clusters: BTreeMap::new(),
             owner_url: section.required_secret_url("owner_url", POSTGRES),
             control_url: section.required_secret_url("control_url", POSTGRES),
             tenant_url: section.required_secret_url("tenant_url", POSTGRES),

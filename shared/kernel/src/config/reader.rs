@@ -2,7 +2,7 @@
 //! the mistake keeps the section from ever being used.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     net::{Ipv4Addr, SocketAddr},
     ops::RangeInclusive,
     path::PathBuf,
@@ -74,6 +74,25 @@ impl SectionReader<'_, '_> {
             self.refuse(key, "is read, but has no default");
         }
         value
+    }
+
+    /// The further clusters with their URLs by key, each checked to be one of `schemes`.
+    pub(super) fn clusters(&mut self, schemes: &[&str]) -> Vec<(String, BTreeMap<&'static str, Secret>)> {
+        let settings = self.reader.settings;
+        let clusters = settings.clusters().iter().map(|(name, values)| {
+            let urls = values.iter().map(|(key, (text, _))| {
+                if !Url::parse(text).is_ok_and(|url| schemes.contains(&url.scheme())) {
+                    let key = format!("clusters__{name}__{key}");
+                    self.refuse(
+                        &key,
+                        format!("must be a URL that begins with {}://", schemes.join(":// or ")),
+                    );
+                }
+                (*key, Secret::new(text.clone()))
+            });
+            (name.clone(), urls.collect())
+        });
+        clusters.collect()
     }
 
     /// A whole number within `range`, in any integer type.

@@ -26,11 +26,21 @@ const SHORT_NAMES: &[(&str, (&str, &str))] = &[
     ("REDIS_URL", ("redis", "url")),
 ];
 
+/// What the names of the settings of further clusters begin with; their own names come next.
+const CLUSTERS: &str = "BULKHEAD__DATABASE__CLUSTERS__";
+
+/// What a further cluster has of its own.
+const OF_A_CLUSTER: &[&str] = &["owner_url", "control_url", "tenant_url", "direct_url"];
+
 /// All settings by section and key.
 pub(super) struct Settings {
     entries: Vec<Entry>,
     values: BTreeMap<(&'static str, &'static str), (Value, Layer)>,
+    clusters: BTreeMap<String, Cluster>,
 }
+
+/// The URLs of a further cluster by their keys.
+pub(super) type Cluster = BTreeMap<&'static str, (String, Layer)>;
 
 impl Settings {
     /// Lays the source over the defaults. A value of the wrong type is a mistake and leaves the default.
@@ -41,7 +51,9 @@ impl Settings {
             fill(&mut variables, short, &template::env_key(section, key));
         }
         for (name, (text, layer)) in &variables {
-            if name.starts_with(PREFIX) {
+            if let Some(rest) = name.strip_prefix(CLUSTERS) {
+                settings.set_cluster(name, rest, text, *layer, mistakes);
+            } else if name.starts_with(PREFIX) {
                 settings.set(name, text, *layer, mistakes);
             }
         }
@@ -58,7 +70,41 @@ impl Settings {
                 Some(((entry.section, entry.key), (value, Layer::Default)))
             })
             .collect();
-        Self { entries, values }
+        Self {
+            entries,
+            values,
+            clusters: BTreeMap::new(),
+        }
+    }
+
+    /// `rest` is the cluster's name, two underscores and the key.
+    fn set_cluster(&mut self, name: &str, rest: &str, text: &str, layer: Layer, mistakes: &mut Mistakes) {
+        let rest = rest.to_lowercase();
+        let (cluster, key) = rest.split_once("__").unwrap_or((&rest, ""));
+        let key = OF_A_CLUSTER.iter().find(|known| **known == key);
+        let is_name = (1..=30).contains(&cluster.len())
+            && cluster.starts_with(|c: char| c.is_ascii_lowercase())
+            && cluster
+                .chars()
+                .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+            && cluster != "home";
+        match key {
+            Some(key) if is_name && !text.trim().is_empty() => {
+                let values = self.clusters.entry(cluster.to_owned()).or_default();
+                values.insert(key, (text.trim().to_owned(), layer));
+            }
+            Some(_) if is_name => {}
+            Some(_) => mistakes.add(
+                name,
+                "a cluster's name is up to 30 letters, digits and underscores, and not home",
+            ),
+            None => mistakes.add(name, format!("a cluster has {}", OF_A_CLUSTER.join(", "))),
+        }
+    }
+
+    /// The further clusters by name.
+    pub(super) const fn clusters(&self) -> &BTreeMap<String, Cluster> {
+        &self.clusters
     }
 
     fn set(&mut self, name: &str, text: &str, layer: Layer, mistakes: &mut Mistakes) {
@@ -99,6 +145,12 @@ impl Settings {
             let is_hidden = SECRETS.contains(&(entry.section, entry.key)) && !shown.is_empty();
             let shown = if is_hidden { "***" } else { &shown };
             let _ = writeln!(text, "{}={shown}  ({})", entry.env_key(), describe_layer(*layer));
+        }
+        for (cluster, values) in &self.clusters {
+            for (key, (_, layer)) in values {
+                let name = format!("{CLUSTERS}{}__{}", cluster.to_uppercase(), key.to_uppercase());
+                let _ = writeln!(text, "{name}=***  ({})", describe_layer(*layer));
+            }
         }
         text
     }

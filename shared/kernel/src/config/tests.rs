@@ -258,6 +258,57 @@ fn descriptions_hide_secrets() {
     assert_eq!(config.describe().lines().count(), Config::env_keys().len());
 }
 
+const B: [(&str, &str); 3] = [
+    (
+        "BULKHEAD__DATABASE__CLUSTERS__B__OWNER_URL",
+        "postgres://owner:hunter2@b/bulkhead",
+    ),
+    (
+        "BULKHEAD__DATABASE__CLUSTERS__B__CONTROL_URL",
+        "postgres://control:hunter2@b/bulkhead",
+    ),
+    (
+        "BULKHEAD__DATABASE__CLUSTERS__B__TENANT_URL",
+        "postgres://tenant:hunter2@b/bulkhead",
+    ),
+];
+
+#[test]
+fn a_cluster_has_urls_of_its_own_and_all_else_as_home() {
+    let mut env = B.to_vec();
+    env.push(("BULKHEAD__DATABASE__NEW_TENANTS_CLUSTER", "b"));
+    env.push(("BULKHEAD__DATABASE__TENANT_CONNECTIONS", "7"));
+    let config = load(&env).unwrap_or_else(|mistakes| panic!("{mistakes}"));
+    let b = &config.database.clusters["b"];
+    assert_eq!(b.owner_url.expose(), B[0].1);
+    assert_eq!((b.tenant_connections, b.clusters.len()), (7, 0));
+    assert_eq!(config.database.new_tenants_cluster.as_deref(), Some("b"));
+    assert!(config.describe().contains("CLUSTERS__B__TENANT_URL=***") && !config.describe().contains("hunter2"));
+    let alone = load(&[]).unwrap_or_else(|mistakes| panic!("{mistakes}"));
+    assert!(alone.database.clusters.is_empty() && alone.database.new_tenants_cluster.is_none());
+}
+
+#[test]
+fn a_cluster_that_is_half_named_or_called_home_is_refused() {
+    let told = mistakes(load(&[
+        B[0],
+        ("BULKHEAD__DATABASE__CLUSTERS__B__CONTROL_URL", "hunter2"),
+        ("BULKHEAD__DATABASE__CLUSTERS__B__PASSWORD", "hunter2"),
+        ("BULKHEAD__DATABASE__CLUSTERS__HOME__OWNER_URL", "postgres://x/y"),
+        ("BULKHEAD__DATABASE__NEW_TENANTS_CLUSTER", "c"),
+    ]));
+    for key in [
+        "CLUSTERS__B__CONTROL_URL: must",
+        "CLUSTERS__B__PASSWORD: a cluster has",
+        "CLUSTERS__B__TENANT_URL: is required",
+        "CLUSTERS__HOME__OWNER_URL: a cluster's name",
+        "NEW_TENANTS_CLUSTER: must be home",
+    ] {
+        assert!(told.iter().any(|line| line.contains(key)), "{key} is not in {told:?}");
+    }
+    assert!(!told.concat().contains("hunter2"));
+}
+
 #[test]
 fn every_setting_has_a_sentence_with_its_unit() {
     let entries = template::entries();

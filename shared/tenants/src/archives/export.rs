@@ -42,7 +42,13 @@ async fn write(run: &Run, job: ExportTenant, archives: &Archives, part: &Path) -
         mut control,
         mut tenant,
     } = run.db().snapshot(job.tenant, archives.patience()).await?;
-    let (about, schema_version) = store::get_tenant(&mut control, job.tenant).await?;
+    let (about, mut schema_version) = store::get_tenant(&mut control, job.tenant).await?;
+    let cluster = run.db().of(job.tenant).await?;
+    if !cluster.cluster().is_home() {
+        let mut there = cluster.control().await?;
+        schema_version = store::get_tenant(&mut there, job.tenant).await?.1;
+        there.commit().await?;
+    }
     let tables = tenant.tables().await?;
     let mut archive = Archive {
         run,

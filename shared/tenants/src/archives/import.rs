@@ -186,7 +186,7 @@ impl Importing<'_> {
         match step {
             Step::Usual(step) => {
                 let (_, owner) = store::get_policy(tx, self.job.import).await?;
-                step.apply(self.run, tx, OnboardTenant { tenant, owner }).await?;
+                step.apply(self.run, tx, None, OnboardTenant { tenant, owner }).await?;
             }
             Step::Check => check(&tx.tables().await?, manifest)?,
             Step::Load(part) => self.load(part, tx).await?,

@@ -27,10 +27,12 @@ pub const NOT_EXPORTED: &[(&str, &str)] = &[
     ("imports", "how tenants were made says nothing about the tenant"),
     ("jobs", "work of this installation, which does it"),
     ("migration_tenants", "how this installation migrated the tenant"),
+    ("moves", "how this installation moved the tenant"),
     (
         "onboarding_steps",
         "how this tenant was built; the new one has steps of its own",
     ),
+    ("placements", "which of this installation's databases the tenant is in"),
     ("purge_receipts", "proof of a tenant that is gone"),
     ("purge_steps", "how far this installation is with removing the tenant"),
     (

@@ -13,7 +13,7 @@ use bulkhead_tenancy::{ControlTx, Db};
 use serde_json::Value;
 
 use super::{Change, Footprint, Reason, State, Suspension, store};
-use crate::{Profile, TenantError, profile};
+use crate::{Profile, TenantError, placement, profile};
 
 /// Closes the tenant, or closes it otherwise than it was. For operators.
 pub async fn suspend(
@@ -28,7 +28,7 @@ pub async fn suspend(
     let states = next(&mut tx, tenant, change).await?;
     store::set_suspension(&mut tx, tenant, Some(suspension), Some(reason.as_str())).await?;
     record(origin, &mut tx, tenant, Actor::operator(origin), change, states, reason).await?;
-    finish(origin, tx, tenant, change, reason).await
+    finish(origin, db, tx, tenant, change, reason).await
 }
 
 /// Opens a suspended tenant. For operators.
@@ -46,7 +46,7 @@ pub async fn resume(origin: &Origin, db: &Db, tenant: TenantId, reason: &Reason)
         reason,
     )
     .await?;
-    finish(origin, tx, tenant, Change::Resume, reason).await
+    finish(origin, db, tx, tenant, Change::Resume, reason).await
 }
 
 /// Takes a deletion back within its grace. For operators.
@@ -64,7 +64,7 @@ pub async fn restore(origin: &Origin, db: &Db, tenant: TenantId, reason: &Reason
         reason,
     )
     .await?;
-    finish(origin, tx, tenant, Change::Restore, reason).await
+    finish(origin, db, tx, tenant, Change::Restore, reason).await
 }
 
 /// Closes the tenant and begins the grace, after which it is purged. Asked again, the first grace goes on.
@@ -82,7 +82,7 @@ pub async fn delete(
         store::set_deleting(&mut tx, tenant, by, reason.as_str(), grace).await?;
         record(origin, &mut tx, tenant, actor, Change::Delete, (before, after), reason).await?;
     }
-    finish(origin, tx, tenant, Change::Delete, reason).await
+    finish(origin, db, tx, tenant, Change::Delete, reason).await
 }
 
 /// Everything that the tenant holds and a purge would remove.
@@ -91,8 +91,16 @@ pub async fn footprint(db: &Db, tenant: TenantId) -> Result<Footprint, TenantErr
     let (tables, bytes) = tx.measure().await?;
     tx.commit().await?;
     let mut tx = db.control().await?;
-    let shared_tables = tx.measure_shared(tenant).await?;
+    let mut shared_tables = tx.measure_shared(tenant).await?;
     tx.commit().await?;
+    let cluster = db.of(tenant).await?;
+    if !cluster.cluster().is_home() {
+        let mut there = cluster.control().await?;
+        for (here, there) in shared_tables.iter_mut().zip(there.measure_shared(tenant).await?) {
+            here.rows += there.rows;
+        }
+        there.commit().await?;
+    }
     Ok(Footprint {
         tables,
         shared_tables,
@@ -147,6 +155,7 @@ async fn record(
 
 async fn finish(
     origin: &Origin,
+    db: &Db,
     mut tx: ControlTx,
     tenant: TenantId,
     change: Change,
@@ -154,6 +163,7 @@ async fn finish(
 ) -> Result<Profile, TenantError> {
     let profile = profile::store::get(&mut tx, tenant).await?;
     tx.commit().await?;
+    placement::service::follow_soon(db, tenant).await;
     tracing::info!(
         { fields::TENANT_ID } = %tenant,
         { fields::PRINCIPAL_ID } = origin.principal,

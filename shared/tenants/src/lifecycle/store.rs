@@ -124,7 +124,7 @@ pub(crate) async fn set_restored(tx: &mut ControlTx, tenant: TenantId) -> Result
 pub(crate) async fn lock_settling(tx: &mut ControlTx) -> Result<Option<(TenantId, bool)>, DbError> {
     let row = sqlx::query!(
         r#"
-        SELECT id, control.has_parked_jobs(status) AS "is_parked!"
+        SELECT id, control.has_parked_jobs(status, frozen_by) AS "is_parked!"
         FROM control.tenants
         WHERE is_settling
         LIMIT 1

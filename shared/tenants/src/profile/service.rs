@@ -11,7 +11,7 @@ use super::{
     model::{check_bounds, merge},
     store,
 };
-use crate::{State, Suspension, TenantError, lifecycle};
+use crate::{State, Suspension, TenantError, lifecycle, placement};
 
 /// The tenant in full; whether the caller may know of it is the caller's to find out.
 pub async fn get(db: &Db, tenant: TenantId) -> Result<Profile, TenantError> {
@@ -60,6 +60,7 @@ pub async fn update(
         .change_members("custom_fields", &before.custom_fields, &profile.custom_fields);
     bulkhead_audit::record_for(&mut tx, tenant, event).await?;
     tx.commit().await?;
+    placement::service::follow_soon(&iam.db, tenant).await;
     tracing::info!(
         { fields::TENANT_ID } = %tenant,
         { fields::PRINCIPAL_ID } = origin.principal,

@@ -26,7 +26,7 @@ use bulkhead_tenancy::{Db, DbError, OwnerTx, TableRows};
 pub use model::{RECEIPT_TYPE, Receipt};
 use model::{Removed, Statement, Step};
 
-use crate::{Keeper, TenantError};
+use crate::{Keeper, TenantError, placement};
 
 /// Rows deleted in one transaction.
 const BATCH: u16 = 5_000;
@@ -75,7 +75,8 @@ async fn begin(db: &Db, tenant: TenantId) -> Result<(), DbError> {
         let names: Vec<String> = Step::ALL.iter().map(|step| step.name().to_owned()).collect();
         store::insert_steps(&mut tx, tenant, &names).await?;
     }
-    tx.commit().await
+    tx.commit().await?;
+    placement::service::follow(db, tenant).await
 }
 
 /// Runs a step piece by piece; `false` when it has to wait.
@@ -117,6 +118,45 @@ async fn piece(keeper: &Keeper, tx: &mut OwnerTx, tenant: TenantId, step: Step) 
     Ok(match step {
         Step::Machines if (keeper.remove_machines)(tenant).await.map_err(TenantError::Machines)? => Piece::Done(vec![]),
         Step::Machines => Piece::Wait,
+        Step::Receipt => Piece::Gone(write_receipt(keeper, tx, tenant).await?),
+        _ => match placement::service::elsewhere(&keeper.db, tx, tenant).await? {
+            None => remove(tx, tenant, step).await?,
+            Some(cluster) => remove_there(&cluster, tx, tenant, step).await?,
+        },
+    })
+}
+
+/// A piece in the tenant's cluster, which commits there first; when nothing is left there, the one at home. Rows that
+/// went with a crash between the two commits are missing in the receipt.
+async fn remove_there(cluster: &Db, tx: &mut OwnerTx, tenant: TenantId, step: Step) -> Result<Piece, DbError> {
+    let mut there = cluster.owner().await?;
+    let piece = remove(&mut there, tenant, step).await?;
+    if let (Step::Rows, Piece::Done(_)) = (step, &piece) {
+        placement::store::delete_resident(&mut there, tenant).await?;
+    }
+    there.commit().await?;
+    let Piece::Done(removed) = piece else { return Ok(piece) };
+    Ok(match remove(tx, tenant, step).await? {
+        Piece::Done(more) => Piece::Done(sum(removed, more)),
+        Piece::More(more) => Piece::More(sum(removed, more)),
+        other => other,
+    })
+}
+
+/// One entry for each table: what was removed is kept by name.
+fn sum(mut removed: Vec<TableRows>, more: Vec<TableRows>) -> Vec<TableRows> {
+    for TableRows { table, rows } in more {
+        match removed.iter_mut().find(|known| known.table == table) {
+            Some(known) => known.rows += rows,
+            None => removed.push(TableRows { table, rows }),
+        }
+    }
+    removed
+}
+
+async fn remove(tx: &mut OwnerTx, tenant: TenantId, step: Step) -> Result<Piece, DbError> {
+    Ok(match step {
+        Step::Machines | Step::Receipt => Piece::Done(vec![]),
         Step::Jobs => delete_rows(tx, tenant, &["jobs".to_owned()]).await?,
         Step::Tables => {
             let dropped = tx.drop_tenant_tables(tenant).await?;
@@ -135,7 +175,6 @@ async fn piece(keeper: &Keeper, tx: &mut OwnerTx, tenant: TenantId, step: Step) 
             let tables = tx.list_shared_tables().await?;
             delete_rows(tx, tenant, &tables).await?
         }
-        Step::Receipt => Piece::Gone(write_receipt(keeper, tx, tenant).await?),
     })
 }
 

@@ -22,6 +22,10 @@ pub(crate) async fn list_due(tx: &mut ControlTx, limit: i64) -> Result<Vec<Tenan
                           WHERE s.tenant_id = t.id
                             AND NOT s.is_done
                             AND s.due_at > now())
+          AND NOT EXISTS (SELECT
+                          FROM control.moves AS m
+                          WHERE m.tenant_id = t.id
+                            AND m.finished_at IS NULL)
         ORDER BY t.purge_at
         LIMIT $1
         "#,

@@ -15,6 +15,11 @@ pub(super) const GRANTED: &[(&str, &str, &str)] = &[
         "says of a status whether jobs wait in it; looks at nothing",
     ),
     (
+        "control.has_parked_jobs(text,uuid)",
+        "bulkhead_control",
+        "the same of a status and the move that has frozen the tenant",
+    ),
+    (
         "control.enter_tenant(uuid,bigint,integer,bigint,bigint,boolean)",
         "bulkhead_tenant",
         "the entry itself, with the caller's own rights: it cannot take a role that the login is not a member of",

@@ -20,7 +20,8 @@ WITH login (role) AS (SELECT rolname::text FROM pg_roles WHERE rolname ~ '^bulkh
                                         ('control.tenants', 'status'),
                                         ('control.tenants', 'suspension'),
                                         ('control.tenants', 'epoch'),
-                                        ('control.tenants', 'schema_version'))
+                                        ('control.tenants', 'schema_version'),
+                                        ('control.tenants', 'frozen_by'))
 ;
 
 -- Tables and views: a tenant its own, the login bulkhead_control those of control, nobody anything else.
