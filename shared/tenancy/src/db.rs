@@ -145,7 +145,9 @@ impl Db {
 
     async fn begin(&self, tenant: &TenantRef, access: Access) -> Result<TenantTx, DbError> {
         let slots = self.tenant_slots(tenant)?;
-        TenantTx::begin(&slots, tenant, self.entry(access)).await
+        let is_at_home = self.here.cluster.is_home() && tenant.cluster.is_none();
+        let entered = TenantTx::begin(&slots, tenant, self.entry(access)).await?;
+        Ok(entered.at_home(is_at_home))
     }
 
     /// The connections to `control` here.

@@ -35,6 +35,7 @@ impl Entry {
 pub struct TenantTx {
     lease: Lease,
     tenant: TenantId,
+    is_at_home: bool,
 }
 
 impl TenantTx {
@@ -48,7 +49,25 @@ impl TenantTx {
     }
 
     pub(crate) const fn over(lease: Lease, tenant: TenantId) -> Self {
-        Self { lease, tenant }
+        Self {
+            lease,
+            tenant,
+            is_at_home: false,
+        }
+    }
+
+    pub(crate) const fn at_home(mut self, is_at_home: bool) -> Self {
+        self.is_at_home = is_at_home;
+        self
+    }
+
+    /// Refuses where the tables that are kept at home alone, people and memberships, are out of this transaction's reach.
+    pub const fn require_home(&self) -> Result<(), DbError> {
+        if self.is_at_home {
+            Ok(())
+        } else {
+            Err(DbError::NotAtHome)
+        }
     }
 
     pub(crate) const fn lease_mut(&mut self) -> &mut Lease {

@@ -4,7 +4,7 @@
 use std::{fmt::Write as _, path::Path};
 
 use bulkhead_iam::permissions::{Permission, PermissionSet, SystemRole};
-use bulkhead_kernel::ids::{ExportId, IdentityId, RoleId, TenantId, VmId};
+use bulkhead_kernel::ids::{ApiKeyId, ExportId, IdentityId, InvitationId, ResourceId, RoleId, SessionId, TenantId, VmId};
 use http::Method;
 use serde_json::{Value, json};
 
@@ -118,6 +118,10 @@ fn target(operation: &Operation, tenant: TenantId) -> String {
             ("users", _) => IdentityId::new().to_string(),
             ("roles", _) => RoleId::new().to_string(),
             ("vms", _) => VmId::new().to_string(),
+            ("api-keys", _) => ApiKeyId::new().to_string(),
+            ("invitations", _) => InvitationId::new().to_string(),
+            ("resources", _) => ResourceId::new().to_string(),
+            ("sessions", _) => SessionId::new().to_string(),
             ("permissions", _) => "vm:read".to_owned(),
             _ => ExportId::new().to_string(),
         });

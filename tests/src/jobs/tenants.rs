@@ -144,6 +144,7 @@ async fn rows_whose_tenant_is_missing_deleted_foreign_or_malformed_are_dead_in_s
     let victim = pending(&test, "victim").await;
     let onboard = json!({ "tenant": victim, "owner": IdentityId::new() });
     let reconcile = json!({ "vm_id": VmId::new() });
+    let names = json!({ "identity": IdentityId::new() });
     let invite = json!({ "invitation": InvitationId::new(), "generation": 1 });
 
     let mut planted = Vec::new();
@@ -158,6 +159,7 @@ async fn rows_whose_tenant_is_missing_deleted_foreign_or_malformed_are_dead_in_s
             let payload = match *kind {
                 "tenants.onboard" => &onboard,
                 "invitations.send" => &invite,
+                "members.copy_names" => &names,
                 "vms.reconcile" => &reconcile,
                 _ => panic!("say with which payload {kind} is to be refused, or that it is the platform's"),
             };

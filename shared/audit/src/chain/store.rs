@@ -21,6 +21,8 @@ pub(super) async fn list_waiting(
           -- While a tenant is built its tables may still be filled from an archive, with a chain that goes on.
           AND t.status <> 'pending'
           AND t.purge_started_at IS NULL
+          AND t.frozen_by IS NULL
+          AND NOT EXISTS (SELECT FROM control.placements AS p WHERE p.tenant_id = t.id AND p.cluster <> 'home')
           AND ($1::uuid IS NULL OR t.id > $1)
         ORDER BY t.id
         LIMIT $2
@@ -40,6 +42,7 @@ pub(super) async fn insert_head(tx: &mut OwnerTx, tenant: TenantId) -> Result<bo
         INSERT INTO control.audit_heads (tenant_id)
         SELECT $1
         WHERE NOT EXISTS (SELECT FROM control.audit_heads AS h WHERE h.tenant_id = $1)
+          AND NOT EXISTS (SELECT FROM control.tenants AS t WHERE t.id = $1 AND t.frozen_by IS NOT NULL)
         ON CONFLICT (tenant_id) DO NOTHING
         "#,
         tenant.uuid(),
@@ -49,12 +52,14 @@ pub(super) async fn insert_head(tx: &mut OwnerTx, tenant: TenantId) -> Result<bo
     Ok(inserted.rows_affected() == 1)
 }
 
+/// Nothing while somebody else has it, and while the tenant is frozen: looking at its row tells the move that we are here.
 pub(super) async fn lock_head(tx: &mut OwnerTx, tenant: TenantId) -> Result<Option<Head>, DbError> {
     let row = sqlx::query!(
         r#"
         SELECT seq, hash, base_seq, base_hash, oldest_at
         FROM control.audit_heads
         WHERE tenant_id = $1
+          AND NOT EXISTS (SELECT FROM control.tenants AS t WHERE t.id = $1 AND t.frozen_by IS NOT NULL)
             FOR NO KEY UPDATE SKIP LOCKED
         "#,
         tenant.uuid(),

@@ -3,11 +3,15 @@
 use std::{net::IpAddr, sync::Arc, time::Instant};
 
 use bulkhead_kernel::{origin::Origin, telemetry::fields};
-use bulkhead_tenancy::DbError;
+use bulkhead_tenancy::{DbError, TenantSelector};
 use tracing::instrument;
 
-use super::{ApiKeyError, KeyAuthority, KeyText, Refusal, store, text::SecretHash};
-use crate::Iam;
+use super::{ApiKeyError, KeyAuthority, KeyText, Owner, Refusal, store, text::SecretHash};
+use crate::{
+    Iam,
+    identities::{self, IdentityError},
+    memberships,
+};
 
 /// What the key allows when it comes from this address, at most a second old.
 #[instrument(skip_all)]
@@ -50,10 +54,34 @@ fn admit(
 /// A tenant that is not there, or that this key does not open, is not told from a key that is not there.
 async fn look(iam: &Iam, key: &KeyText, hash: &SecretHash) -> Result<KeyAuthority, ApiKeyError> {
     match store::find_authority(&iam.db, key.tenant, key.id).await {
-        Ok(found) => found.ok_or(ApiKeyError::Refused(Refusal::Unknown)),
+        Ok(None) => Err(ApiKeyError::Refused(Refusal::Unknown)),
+        Ok(Some(mut found)) => {
+            found.is_owner_active |= is_on_at_home(iam, key, &found).await?;
+            Ok(found)
+        }
         Err(DbError::TenantNotFound) => Err(ApiKeyError::Refused(Refusal::Unknown)),
         Err(DbError::TenantNotActive) => Err(closed(iam, key, hash).await?),
         Err(error) => Err(error.into()),
+    }
+}
+
+/// People are kept at home: the cluster of a tenant that lives elsewhere knows of none, so home is asked.
+async fn is_on_at_home(iam: &Iam, key: &KeyText, found: &KeyAuthority) -> Result<bool, DbError> {
+    let Owner::Member(owner) = found.owner else {
+        return Ok(false);
+    };
+    let tenant = TenantSelector::Id(key.tenant);
+    if !iam.db.has_clusters() || iam.db.resolve(&tenant).await?.cluster.is_none() {
+        return Ok(false);
+    }
+    let mut home = iam.db.control().await?;
+    let membership = memberships::service::find(&mut home, owner, &tenant).await?;
+    home.commit().await?;
+    let is_member = membership.is_some_and(|membership| membership.is_open);
+    match identities::service::me(iam, owner).await {
+        Ok(person) => Ok(is_member && person.is_active),
+        Err(IdentityError::Database(error)) => Err(error),
+        Err(_) => Ok(false),
     }
 }
 

@@ -102,8 +102,7 @@ pub(crate) async fn give(
 }
 
 async fn begin(scope: &Scope, tx: &mut TenantTx) -> Result<Turn, RoleError> {
-    let turn = Turn::take(scope, tx).await?;
-    turn.require(Permission::RoleAssignUsers)?;
+    let turn = Turn::take_to(scope, tx, Permission::RoleAssignUsers).await?;
     Ok(turn)
 }
 

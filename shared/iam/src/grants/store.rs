@@ -85,6 +85,7 @@ pub(super) async fn has_active(tx: &mut TenantTx, role: SystemRole) -> Result<bo
 /// Writes these members into the index of memberships: whether they are active, and their mightiest system role;
 /// `custom` for who has roles of the tenant's own alone, `none` for who has none. False where an active one is nobody here.
 pub(super) async fn set_memberships(tx: &mut TenantTx, members: &[IdentityId]) -> Result<bool, DbError> {
+    tx.require_home()?;
     let mightiest_first = SystemRole::ALL.map(|role| role.as_str().to_owned());
     let rows = sqlx::query!(
         r#"

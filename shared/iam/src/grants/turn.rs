@@ -26,6 +26,14 @@ impl Turn {
         })
     }
 
+    /// The same for a principal that has `permission`, before the turn and in it.
+    pub(crate) async fn take_to(scope: &Scope, tx: &mut TenantTx, permission: Permission) -> Result<Self, RoleError> {
+        scope.require(permission)?;
+        let turn = Self::take(scope, tx).await?;
+        turn.require(permission)?;
+        Ok(turn)
+    }
+
     /// The same for somebody who gave something earlier.
     pub(crate) async fn take_for(tx: &mut TenantTx, granter: IdentityId) -> Result<Self, RoleError> {
         store::lock_rights(tx, SystemRole::Owner).await?;

@@ -29,8 +29,7 @@ pub async fn invite(
     new: &NewInvitation,
     max_pending: i64,
 ) -> Result<Invitation, InvitationError> {
-    let turn = Turn::take(scope, tx).await?;
-    turn.require(Permission::InvitationCreate)?;
+    let turn = Turn::take_to(scope, tx, Permission::InvitationCreate).await?;
     let roles = roles::service::grantable(&turn, tx, &new.roles).await?;
     if members::service::has_active(tx, &new.email).await? {
         return Err(InvitationError::AlreadyMember);
@@ -164,8 +163,7 @@ async fn lock(
     permission: Permission,
     id: InvitationId,
 ) -> Result<(Turn, Invitation), InvitationError> {
-    let turn = Turn::take(scope, tx).await?;
-    turn.require(permission)?;
+    let turn = Turn::take_to(scope, tx, permission).await?;
     Ok((turn, find(scope, tx, id).await?))
 }
 

@@ -341,6 +341,7 @@ pub(super) async fn insert_identity(
     [first_name, last_name]: [&PersonName; 2],
     now: DateTime<Utc>,
 ) -> Result<Option<IdentityId>, DbError> {
+    tx.require_home()?;
     let id = sqlx::query_scalar!(
         r#"
         SELECT control.create_invited_identity($1, $2, $3, $4, $5) AS id

@@ -134,8 +134,7 @@ pub async fn add(scope: &Scope, iam: &Iam, new: &NewMember) -> Result<Member, Me
 
 /// Takes the turn, and refuses where the principal may not add this person with these roles.
 async fn may_add(scope: &Scope, tx: &mut TenantTx, new: &NewMember) -> Result<(Turn, Vec<Role>), MemberError> {
-    let turn = Turn::take(scope, tx).await?;
-    turn.require(Permission::UserCreate)?;
+    let turn = Turn::take_to(scope, tx, Permission::UserCreate).await?;
     if !new.roles.is_empty() {
         turn.require(Permission::RoleAssignUsers)?;
     }
@@ -250,8 +249,7 @@ async fn lock(
     permission: Permission,
     id: IdentityId,
 ) -> Result<(Turn, Member), MemberError> {
-    let turn = Turn::take(scope, tx).await?;
-    turn.require(permission)?;
+    let turn = Turn::take_to(scope, tx, permission).await?;
     let member = find(tx, id).await?;
     turn.require_above(tx, &[id]).await?;
     Ok((turn, member))

@@ -186,6 +186,7 @@ pub(super) async fn upsert(tx: &mut TenantTx, member: &Member, now: DateTime<Utc
 
 /// Removes the member and their roles, and the tenant from what they may choose.
 pub(super) async fn delete(tx: &mut TenantTx, id: IdentityId) -> Result<(), DbError> {
+    tx.require_home()?;
     sqlx::query!(
         r#"
         DELETE

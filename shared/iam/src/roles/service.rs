@@ -97,8 +97,7 @@ pub async fn permissions(scope: &Scope, tx: &mut TenantTx, id: RoleId) -> Result
 /// Makes a role of what the principal holds.
 #[instrument(skip_all)]
 pub async fn create(scope: &Scope, tx: &mut TenantTx, new: &NewRole) -> Result<Role, RoleError> {
-    let turn = Turn::take(scope, tx).await?;
-    turn.require(Permission::RoleCreate)?;
+    let turn = Turn::take_to(scope, tx, Permission::RoleCreate).await?;
     turn.require_covers(&new.permissions.into())?;
     let id = RoleId::new();
     store::insert(tx, id, new, scope.clock.now())
@@ -197,8 +196,7 @@ async fn lock(
     id: RoleId,
     seen: Option<&[i64]>,
 ) -> Result<Role, RoleError> {
-    let turn = Turn::take(scope, tx).await?;
-    turn.require(permission)?;
+    let turn = Turn::take_to(scope, tx, permission).await?;
     let role = find(tx, id).await?;
     if role.is_system {
         return Err(RoleError::System);
