@@ -4,7 +4,9 @@
 use std::{fmt::Write as _, path::Path};
 
 use bulkhead_iam::permissions::{Permission, PermissionSet, SystemRole};
-use bulkhead_kernel::ids::{ApiKeyId, ExportId, IdentityId, InvitationId, ResourceId, RoleId, SessionId, TenantId, VmId};
+use bulkhead_kernel::ids::{
+    ApiKeyId, ExportId, IdentityId, InvitationId, ResourceId, RoleId, SessionId, TenantId, VmId,
+};
 use http::Method;
 use serde_json::{Value, json};
 
