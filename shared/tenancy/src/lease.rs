@@ -59,6 +59,10 @@ const HELD: &str = "a lease holds its connection until it is dropped";
 const LOST_PLAN: [&str; 3] = ["26000", "42P05", "0A000"];
 
 /// A connection held by one caller.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each says something else of the connection, and any two go together"
+)]
 pub(crate) struct Lease {
     kept: Option<Kept>,
     berth: Option<Berth>,

@@ -149,7 +149,7 @@ impl Statement {
 
     /// What has one plan, whatever its values.
     pub(crate) fn shape(&self) -> impl Iterator<Item = Shape> {
-        self.0.iter().map(|piece| piece.shape())
+        self.0.iter().map(Piece::shape)
     }
 }
 

@@ -83,6 +83,13 @@ struct Plan {
     is_ready: bool,
 }
 
+/// Where one more statement can be kept.
+enum Room {
+    Free,
+    InsteadOf(u64),
+    None,
+}
+
 /// A message as it goes over the wire.
 pub(crate) struct Phrase {
     pub(crate) sql: String,
@@ -116,12 +123,15 @@ impl Plans {
             run.push(';');
             let plan = self.find(tenant, statement, now).map_or_else(
                 || {
-                    let given_up = self.make_room(capacity, now)?;
-                    let number = self.keep(tenant, statement, now);
-                    if let Some(old) = given_up {
-                        let _ = write!(phrase.sql, "DEALLOCATE {};", self.name_of(old));
-                        phrase.n_before += 1;
+                    match self.make_room(capacity, now) {
+                        Room::Free => {}
+                        Room::InsteadOf(old) => {
+                            let _ = write!(phrase.sql, "DEALLOCATE {};", self.name_of(old));
+                            phrase.n_before += 1;
+                        }
+                        Room::None => return None,
                     }
+                    let number = self.keep(tenant, statement, now);
                     let _ = write!(prepare, ";PREPARE {}", self.name_of(number));
                     statement.write_types(&mut prepare);
                     prepare.push_str(" AS ");
@@ -166,14 +176,15 @@ impl Plans {
         Some(plan.number)
     }
 
-    /// Room for one more. The inner value is what has to go for it.
-    fn make_room(&mut self, capacity: usize, now: Instant) -> Option<Option<u64>> {
+    fn make_room(&mut self, capacity: usize, now: Instant) -> Room {
         if self.kept.len() < capacity {
-            return Some(None);
+            return Room::Free;
         }
-        let oldest = (0..self.kept.len()).min_by_key(|index| self.kept[*index].used)?;
-        let is_rested = capacity > 0 && now.duration_since(self.kept[oldest].used) > REST;
-        is_rested.then(|| Some(self.kept.swap_remove(oldest).number))
+        let oldest = (0..self.kept.len()).min_by_key(|index| self.kept[*index].used);
+        match oldest.filter(|oldest| capacity > 0 && now.duration_since(self.kept[*oldest].used) > REST) {
+            Some(oldest) => Room::InsteadOf(self.kept.swap_remove(oldest).number),
+            None => Room::None,
+        }
     }
 
     fn keep(&mut self, tenant: TenantId, statement: &Statement, now: Instant) -> u64 {

@@ -67,7 +67,8 @@ async fn the_newest_file_signs_on_as_the_first_key_and_the_older_one_verifies_as
     let before = (token(&desk.iam), signing(&desk.iam));
     let (_, elsewhere) = desk.another();
     let (one, other) = tokio::join!(follow(&desk.iam), follow(&elsewhere));
-    (one.unwrap(), other.unwrap());
+    one.unwrap();
+    other.unwrap();
     for iam in [&desk.iam, &elsewhere] {
         assert!(iam.tokens.verify(&before.0).is_ok());
         assert_eq!((signing(iam), iam.tokens.jwks().len()), (before.1.clone(), 2));

@@ -54,12 +54,11 @@ fn admit(
 /// A tenant that is not there, or that this key does not open, is not told from a key that is not there.
 async fn look(iam: &Iam, key: &KeyText, hash: &SecretHash) -> Result<KeyAuthority, ApiKeyError> {
     match store::find_authority(&iam.db, key.tenant, key.id).await {
-        Ok(None) => Err(ApiKeyError::Refused(Refusal::Unknown)),
         Ok(Some(mut found)) => {
             found.is_owner_active |= is_on_at_home(iam, key, &found).await?;
             Ok(found)
         }
-        Err(DbError::TenantNotFound) => Err(ApiKeyError::Refused(Refusal::Unknown)),
+        Ok(None) | Err(DbError::TenantNotFound) => Err(ApiKeyError::Refused(Refusal::Unknown)),
         Err(DbError::TenantNotActive) => Err(closed(iam, key, hash).await?),
         Err(error) => Err(error.into()),
     }

@@ -234,6 +234,7 @@ async fn on_every_operation_a_key_without_the_scope_is_refused() {
                 "member" => (200, ""),
                 "signed in" | "operator" => (403, "api_key_not_allowed"),
                 "usage:write" => continue,
+                _ if path.starts_with("/api/v1/tenants/") => (403, "api_key_not_allowed"),
                 people if people.starts_with("tenant:") => (403, "api_key_not_allowed"),
                 _ => (403, "forbidden"),
             };
@@ -254,6 +255,7 @@ fn filled(path: &str) -> String {
             return piece.to_owned();
         }
         let prefix = match before {
+            "permissions" => return "vm:read".to_owned(),
             "tenants" | "orgs" => "org",
             "users" => "usr",
             "roles" => "rol",
