@@ -93,6 +93,39 @@ async fn adding_is_refused_to_who_may_not_and_leaves_no_identity() {
     add(&desk, &as_porter, "eve@example.com", &[]).await.unwrap();
 }
 
+/// Somebody registers a colleague's address with a password of their own and waits until it is added.
+#[tokio::test]
+async fn a_password_that_was_set_before_the_address_was_proved_opens_no_tenant() {
+    let desk = Desk::with(&[("BULKHEAD__AUTH__REQUIRE_VERIFIED_EMAIL", "true")]).await;
+    let ada = desk.register("ada@example.com").await;
+    let acme = desk.tenant("acme", ada).await;
+    let as_ada = desk.scope(ada, acme).await;
+    let (squatted, proved) = (
+        desk.register("squatted@example.com").await,
+        desk.register("proved@example.com").await,
+    );
+    let mut connection = desk.test.connect("postgres").await;
+    sqlx::query!(
+        "UPDATE control.identities SET email_verified_at = now() WHERE id = $1",
+        proved.uuid()
+    )
+    .execute(&mut connection)
+    .await
+    .unwrap();
+    for email in ["squatted@example.com", "proved@example.com"] {
+        add(&desk, &as_ada, email, &[]).await.unwrap();
+    }
+    let mut has_password = Vec::new();
+    for id in [squatted, proved] {
+        let found = sqlx::query_scalar!(
+            r#"SELECT password_hash IS NOT NULL AS "has_one!" FROM control.identities WHERE id = $1"#,
+            id.uuid(),
+        );
+        has_password.push(found.fetch_one(&mut connection).await.unwrap());
+    }
+    assert_eq!(has_password, [false, true]);
+}
+
 #[tokio::test]
 async fn a_known_and_an_unknown_address_are_added_alike() {
     let desk = Desk::new().await;

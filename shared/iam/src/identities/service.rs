@@ -60,7 +60,8 @@ pub(crate) async fn claim(
     names: [&PersonName; 2],
 ) -> Result<(IdentityId, bool), IdentityError> {
     let mut tx = iam.db.control().await?;
-    let claimed = store::insert_without_password(&mut tx, email, names, iam.clock.now()).await;
+    let forgets_unproved = iam.settings.require_verified_email;
+    let claimed = store::insert_without_password(&mut tx, email, names, forgets_unproved, iam.clock.now()).await;
     let claimed = claimed.map_err(email_refused)?;
     tx.commit().await?;
     Ok((claimed.identity, claimed.is_new))

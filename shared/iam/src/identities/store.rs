@@ -44,24 +44,31 @@ pub(super) async fn insert_unless_known(
     })
 }
 
-/// The same for somebody who is added by others and has no password yet.
+/// The same for somebody who is added by others and has no password yet. `forgets_unproved` takes the password from an
+/// account whose address nobody proved: a stranger may have registered it to wait for just this.
 pub(super) async fn insert_without_password(
     tx: &mut ControlTx,
     email: &Email,
     [first_name, last_name]: [&PersonName; 2],
+    forgets_unproved: bool,
     now: DateTime<Utc>,
 ) -> Result<Claimed, DbError> {
     let row = sqlx::query!(
         r#"
         INSERT INTO control.identities AS i (id, email, first_name, last_name, created_at, updated_at)
         VALUES (gen_random_uuid(), $1, $2, $3, $4, $4)
-        ON CONFLICT (email) DO UPDATE SET updated_at = i.updated_at
+        ON CONFLICT (email) DO UPDATE
+            SET updated_at    = i.updated_at,
+                password_hash = CASE
+                    WHEN $5 AND i.email_verified_at IS NULL THEN NULL
+                    ELSE i.password_hash END
         RETURNING id, xmax = 0 AS "is_new!"
         "#,
         email.as_str(),
         first_name.as_str(),
         last_name.as_str(),
         now,
+        forgets_unproved,
     )
     .fetch_one(tx.conn())
     .await?;
