@@ -16,7 +16,7 @@ use crate::{
 pub(crate) const TABLES: usize = 20;
 
 /// What a login may take, as the product's default has it.
-const PER_SHARD: usize = 1000;
+const PER_SHARD: usize = 400;
 
 /// Sessions that build schemas at a time.
 const LANES: usize = 4;
