@@ -15,6 +15,7 @@ pub mod credentials;
 #[cfg(test)]
 mod fixtures;
 pub mod grants;
+pub mod idempotency;
 pub mod identities;
 pub mod invitations;
 pub mod members;

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use bulkhead_iam::ScopeError;
+use bulkhead_iam::{ScopeError, idempotency::IdempotencyError};
 use bulkhead_kernel::fault::{Code, Fault, Violation};
 use bulkhead_tenancy::DbError;
 
@@ -40,6 +40,17 @@ impl From<DbError> for ResourceError {
         match error.constraint() {
             Some("resources_name_key") => Self::NameTaken,
             _ => Self::Database(error),
+        }
+    }
+}
+
+impl From<IdempotencyError> for ResourceError {
+    fn from(error: IdempotencyError) -> Self {
+        match error {
+            IdempotencyError::Malformed(violation) => Self::Invalid(vec![violation]),
+            IdempotencyError::Reused => Self::IdempotencyKeyReused,
+            IdempotencyError::Document(error) => Self::Document(error),
+            IdempotencyError::Database(error) => Self::Database(error),
         }
     }
 }

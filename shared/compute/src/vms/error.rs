@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use bulkhead_iam::ScopeError;
+use bulkhead_iam::{ScopeError, idempotency::IdempotencyError};
 use bulkhead_kernel::{
     fault::{Code, Fault, Violation},
     ids::VmId,
@@ -55,6 +55,17 @@ pub enum VmError {
 impl From<sqlx::Error> for VmError {
     fn from(error: sqlx::Error) -> Self {
         Self::Database(error.into())
+    }
+}
+
+impl From<IdempotencyError> for VmError {
+    fn from(error: IdempotencyError) -> Self {
+        match error {
+            IdempotencyError::Malformed(violation) => Self::Invalid(vec![violation]),
+            IdempotencyError::Reused => Self::IdempotencyKeyReused,
+            IdempotencyError::Document(error) => Self::Document(error),
+            IdempotencyError::Database(error) => Self::Database(error),
+        }
     }
 }
 

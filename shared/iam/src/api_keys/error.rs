@@ -8,6 +8,7 @@ use bulkhead_tenancy::DbError;
 use super::Refusal;
 use crate::{
     ScopeError,
+    idempotency::IdempotencyError,
     permissions::{Permission, PermissionSet},
 };
 
@@ -47,6 +48,17 @@ pub enum ApiKeyError {
     /// A stored document is not what we once wrote.
     #[error("a stored document cannot be read")]
     Document(#[from] serde_json::Error),
+}
+
+impl From<IdempotencyError> for ApiKeyError {
+    fn from(error: IdempotencyError) -> Self {
+        match error {
+            IdempotencyError::Malformed(violation) => Self::Invalid(vec![violation]),
+            IdempotencyError::Reused => Self::IdempotencyKeyReused,
+            IdempotencyError::Document(error) => Self::Document(error),
+            IdempotencyError::Database(error) => Self::Database(error),
+        }
+    }
 }
 
 impl Fault for ApiKeyError {

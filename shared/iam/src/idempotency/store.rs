@@ -12,18 +12,20 @@ pub(super) async fn insert(
     tx: &mut TenantTx,
     (principal, route, key): KeyOf<'_>,
     hash: &[u8],
+    status: i16,
     now: DateTime<Utc>,
 ) -> Result<bool, DbError> {
     let done = sqlx::query!(
         r#"
         INSERT INTO idempotency_keys (principal, route, key, request_hash, status, body, created_at)
-        VALUES ($1, $2, $3, $4, 202, 'null', $5)
+        VALUES ($1, $2, $3, $4, $5, 'null', $6)
         ON CONFLICT (principal, route, key) DO NOTHING
         "#,
         principal,
         route,
         key,
         hash,
+        status,
         now,
     )
     .execute(tx.conn())

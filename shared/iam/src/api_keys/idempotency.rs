@@ -2,17 +2,12 @@
 //! so under such a key the secret is derived: from what the database keeps with the answer, and from what only our
 //! processes have. Either half alone is worthless, and the first goes when the answer is forgotten.
 
-mod store;
-
-use bulkhead_kernel::{
-    idempotency::IdempotencyKey,
-    ids::{ApiKeyId, IdentityId},
-};
+use bulkhead_kernel::ids::{ApiKeyId, IdentityId};
 use bulkhead_tenancy::TenantTx;
 use chrono::{DateTime, Utc};
 use hmac::{Hmac, Mac};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
+use sha2::Sha256;
 
 use super::{
     ApiKey, ApiKeyError, KeyText, Minted, Owner,
@@ -20,15 +15,13 @@ use super::{
 };
 use crate::{
     Iam, Scope,
+    idempotency::Keyed,
     permissions::{Permission, PermissionSet},
 };
 
 /// A caller's key, and what it was sent with.
 pub(super) struct Key<'a> {
-    principal: &'a str,
-    route: &'static str,
-    text: IdempotencyKey,
-    hash: Vec<u8>,
+    request: Keyed<'a>,
     nonce: Seed,
 }
 
@@ -39,20 +32,10 @@ impl<'a> Key<'a> {
         text: &str,
         body: &impl Serialize,
     ) -> Result<Self, ApiKeyError> {
-        let text = text
-            .parse()
-            .map_err(|violation| ApiKeyError::Invalid(vec![violation]))?;
         Ok(Self {
-            principal: &scope.origin.principal,
-            route,
-            text,
-            hash: Sha256::digest(serde_json::to_vec(body)?).to_vec(),
+            request: Keyed::new(&scope.origin.principal, route, text, body)?,
             nonce: text::seed(),
         })
-    }
-
-    fn place(&self) -> (&str, &str, &str) {
-        (self.principal, self.route, self.text.as_str())
     }
 
     /// What the new secret is made of.
@@ -68,14 +51,9 @@ impl<'a> Key<'a> {
         tx: &mut TenantTx,
         now: DateTime<Utc>,
     ) -> Result<Option<Minted>, ApiKeyError> {
-        if store::insert(tx, self.place(), &self.hash, now).await? {
+        let Some(answer) = self.request.claim::<Answer>(tx, 201, now).await? else {
             return Ok(None);
-        }
-        let (hash, body) = store::get(tx, self.place()).await?;
-        if hash != self.hash {
-            return Err(ApiKeyError::IdempotencyKeyReused);
-        }
-        let answer = Answer::deserialize(body)?;
+        };
         let text = KeyText::new(tx.tenant(), answer.id, &derive(iam, answer.id, &answer.nonce));
         if text.hash() != answer.secret_hash {
             return Err(ApiKeyError::NotRepeatable);
@@ -89,9 +67,9 @@ impl<'a> Key<'a> {
 
     /// Stores what the key led to.
     pub(super) async fn keep(&self, tx: &mut TenantTx, key: &ApiKey, text: &KeyText) -> Result<(), ApiKeyError> {
-        let answer = serde_json::to_value(Answer::new(key, text, self.nonce))?;
         let location = format!("/api/v1/api-keys/{}", key.id);
-        Ok(store::set_answer(tx, self.place(), &location, &answer).await?)
+        let answer = Answer::new(key, text, self.nonce);
+        Ok(self.request.keep(tx, &location, &answer).await?)
     }
 }
 

@@ -1,31 +1,19 @@
 //! `POST /vms` under an `Idempotency-Key`: the answer is stored in the transaction of the change, so that a repeated
 //! request meets either both or neither.
 
-mod store;
-
-use bulkhead_kernel::{
-    idempotency::IdempotencyKey,
-    ids::{OperationId, VmId},
-};
+use bulkhead_iam::idempotency::Keyed;
+use bulkhead_kernel::ids::{OperationId, VmId};
 use bulkhead_tenancy::TenantTx;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use super::{Accepted, NewVm, Phase, Status, Vm, VmError};
 
-const ROUTE: &str = "POST /vms";
-
 /// A caller's key, and what it was sent with.
-pub(super) struct Key<'a> {
-    principal: &'a str,
-    text: IdempotencyKey,
-    hash: Vec<u8>,
-}
+pub(super) struct Key<'a>(Keyed<'a>);
 
 impl<'a> Key<'a> {
     pub(super) fn new(principal: &'a str, key: &str, new: &NewVm) -> Result<Self, VmError> {
-        let key = key.parse().map_err(|violation| VmError::Invalid(vec![violation]))?;
         let body = (
             &new.name,
             &new.source_type,
@@ -35,32 +23,20 @@ impl<'a> Key<'a> {
             new.memory_gb,
             new.disk_gb,
         );
-        let hash = Sha256::digest(serde_json::to_vec(&body)?).to_vec();
-        Ok(Self {
-            principal,
-            text: key,
-            hash,
-        })
+        Ok(Self(Keyed::new(principal, "POST /vms", key, &body)?))
     }
 
     /// Takes the key for this transaction, or gives the answer it once led to. Waits for a request under the same key
     /// that is still running.
     pub(super) async fn claim(&self, tx: &mut TenantTx, now: DateTime<Utc>) -> Result<Option<Accepted>, VmError> {
-        if store::insert(tx, (self.principal, ROUTE, self.text.as_str()), &self.hash, now).await? {
-            return Ok(None);
-        }
-        let (hash, body) = store::get(tx, (self.principal, ROUTE, self.text.as_str())).await?;
-        if hash != self.hash {
-            return Err(VmError::IdempotencyKeyReused);
-        }
-        Ok(Some(Answer::deserialize(body)?.into()))
+        let earlier = self.0.claim::<Answer>(tx, 202, now).await?;
+        Ok(earlier.map(Accepted::from))
     }
 
     /// Stores what the key led to.
     pub(super) async fn keep(&self, tx: &mut TenantTx, accepted: &Accepted) -> Result<(), VmError> {
-        let answer = serde_json::to_value(Answer::from(accepted))?;
         let location = format!("/api/v1/vms/{}", accepted.vm.id);
-        Ok(store::set_answer(tx, (self.principal, ROUTE, self.text.as_str()), &location, &answer).await?)
+        Ok(self.0.keep(tx, &location, &Answer::from(accepted)).await?)
     }
 }
 
