@@ -22,6 +22,7 @@ pub mod doctor;
 mod erasure;
 mod error;
 pub mod fleet;
+mod lanes;
 mod lease;
 mod lineage;
 mod message;

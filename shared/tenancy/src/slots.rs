@@ -1,8 +1,8 @@
 //! A bounded set of connections that never hands on an open transaction.
 //!
-//! Callers with the same key wait a moment for the same connection, so that a server process loads the catalog of few
-//! tenants and finds it in its caches; when that one stays busy any free one serves. A lease is marked before the first
-//! message of a transaction leaves.
+//! Callers with the same key wait a moment for one of the same two connections ([`crate::lanes`]), so that a server process
+//! loads the catalog of few tenants and finds it in its caches; when those stay busy any free one serves. A lease is marked
+//! before the first message of a transaction leaves.
 //! Whatever becomes of the future that opened it, a marked connection is rolled back and reset before anybody else gets
 //! it: by the commit, or by a task of its own when the lease is dropped. So a client that hangs up poisons nothing.
 //!
@@ -29,14 +29,11 @@ use tokio::{
 use crate::{
     DbError,
     budget::{Budget, Spare},
+    lanes::{Counted, Lanes},
     lease::{Kept, Lease, reset_for},
     plans::Policy,
     retirement::{Gauges, Life, Reason, Terms},
 };
-
-/// How long a caller waits for the connection that knows its tenant before it takes any. A few requests pass in that
-/// time; behind a long transaction nobody waits for longer.
-const PATIENCE: Duration = Duration::from_millis(20);
 
 /// What a place in the set holds.
 enum Slot {
@@ -56,7 +53,7 @@ pub(crate) struct Plan {
     pub(crate) statement_cache: usize,
     pub(crate) size: usize,
     pub(crate) acquire_timeout: Duration,
-    /// Whether callers with the same key prefer the same connection.
+    /// Whether callers with the same key prefer the same connections.
     pub(crate) is_affine: bool,
     /// How many statements each connection keeps planned.
     pub(crate) policy: Arc<Policy>,
@@ -72,8 +69,7 @@ pub(crate) struct Slots {
     gauges: Gauges,
     plan: Plan,
     set: Arc<Set>,
-    /// One permit for each place: who holds it finds the place free, unless somebody impatient has taken it.
-    lanes: Box<[Arc<Semaphore>]>,
+    lanes: Lanes,
     permits: Arc<Semaphore>,
 }
 
@@ -124,7 +120,7 @@ impl Slots {
             acquire_secs: telemetry::db_acquire(pool),
             gauges: Gauges::new(pool, shard),
             set,
-            lanes: (0..plan.size).map(|_| Arc::new(Semaphore::new(1))).collect(),
+            lanes: Lanes::new(plan.size),
             permits: Arc::new(Semaphore::new(plan.size)),
             plan,
         }
@@ -147,15 +143,18 @@ impl Slots {
         Self::new(plan, Vec::new())
     }
 
-    /// A connection, by preference the one that `key` used before. Fails when none is free, or none can be made, within
+    /// A connection, by preference one that `key` used before. Fails when none is free, or none can be made, within
     /// the acquire timeout.
     pub(crate) async fn acquire(&self, key: Option<u64>) -> Result<Lease, DbError> {
         let asked = Instant::now();
         let acquired = timeout(self.plan.acquire_timeout, async {
-            let first = self.place_of(key);
-            let lane = self.lane(first).await;
+            let entry = match key.filter(|_| self.plan.is_affine) {
+                Some(key) => Some(self.lanes.enter(key, &self.waiters).await),
+                None => None,
+            };
+            let (first, turn) = entry.map_or((None, None), |entry| (Some(entry.place), entry.turn));
             let permit = self.permit().await?;
-            let (berth, parked) = self.free_slot(first.unwrap_or(0), (permit, lane)).await;
+            let (berth, parked) = self.free_slot(first.unwrap_or(0), (permit, turn)).await;
             let is_fresh = parked.is_none();
             let mut kept = match parked {
                 Some(kept) => kept,
@@ -168,20 +167,6 @@ impl Slots {
         let acquired = acquired.await.unwrap_or(Err(DbError::Unavailable(None)));
         self.acquire_secs.record(asked.elapsed());
         acquired
-    }
-
-    fn place_of(&self, key: Option<u64>) -> Option<usize> {
-        let key = key.filter(|_| self.plan.is_affine)?;
-        usize::try_from(key % self.plan.size as u64).ok()
-    }
-
-    async fn lane(&self, place: Option<usize>) -> Option<OwnedSemaphorePermit> {
-        let lane = &self.lanes[place?];
-        if let Ok(permit) = Arc::clone(lane).try_acquire_owned() {
-            return Some(permit);
-        }
-        let _waiting = self.waiters.clone().map(Counted::one);
-        timeout(PATIENCE, Arc::clone(lane).acquire_owned()).await.ok()?.ok()
     }
 
     async fn permit(&self) -> Result<OwnedSemaphorePermit, DbError> {
@@ -279,23 +264,7 @@ fn lock(slot: &Mutex<Slot>) -> MutexGuard<'_, Slot> {
     slot.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// One on a gauge for as long as it lives.
-struct Counted(Gauge);
-
-impl Counted {
-    fn one(gauge: Gauge) -> Self {
-        gauge.increment(1.0);
-        Self(gauge)
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.0.decrement(1.0);
-    }
-}
-
-/// One of the set, and the lane where there is one.
+/// One of the set, and the turn in a lane where there is one.
 type Permits = (OwnedSemaphorePermit, Option<OwnedSemaphorePermit>);
 
 /// The place a leased connection goes back to; left empty when it does not come back.
