@@ -30,6 +30,7 @@ fn settings() -> config::Server {
         max_connections: 4,
         header_timeout: Duration::from_secs(5),
         body_timeout: Duration::from_millis(100),
+        write_timeout: Duration::from_secs(5),
         request_timeout: Duration::from_millis(1500),
         max_body_bytes: 64,
         shutdown_grace: Duration::from_secs(5),

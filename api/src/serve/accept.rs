@@ -1,4 +1,4 @@
-//! One accept loop over hyper: a cap on connections, a deadline for every request head, a graceful end.
+//! One accept loop over hyper: a cap on connections, a deadline for every request head and every write, a graceful end.
 
 use std::{net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
@@ -21,6 +21,8 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+use super::deadline::Deadlined;
+
 /// A request head larger than this is refused by hyper with 431.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
 
@@ -34,6 +36,8 @@ pub struct Limits {
     pub max_connections: usize,
     /// From the first byte (or the last answer) to the end of the next request head.
     pub header_timeout: Duration,
+    /// From the last byte that a caller took of an answer to the next.
+    pub write_timeout: Duration,
     /// From the shutdown to the end of the last request.
     pub shutdown_grace: Duration,
 }
@@ -45,6 +49,7 @@ impl Limits {
         Self {
             max_connections: settings.max_connections,
             header_timeout: settings.header_timeout,
+            write_timeout: settings.write_timeout,
             shutdown_grace: settings.shutdown_grace,
         }
     }
@@ -76,6 +81,7 @@ pub(super) async fn run(listener: TcpListener, router: Router, limits: &Limits, 
 struct Door {
     http: http1::Builder,
     service: TowerToHyperService<Router>,
+    write_timeout: Duration,
     places: Arc<Semaphore>,
     connections: TaskTracker,
     soft_stop: CancellationToken,
@@ -91,6 +97,7 @@ impl Door {
         Self {
             http,
             service: TowerToHyperService::new(router),
+            write_timeout: limits.write_timeout,
             places: Arc::new(Semaphore::new(limits.max_connections)),
             connections: TaskTracker::new(),
             soft_stop: shutdown.clone(),
@@ -111,7 +118,8 @@ impl Door {
             request.extensions_mut().insert(ConnectInfo(peer));
             service.call(request)
         });
-        let connection = self.http.serve_connection(TokioIo::new(stream), service);
+        let stream = TokioIo::new(Deadlined::new(stream, self.write_timeout));
+        let connection = self.http.serve_connection(stream, service);
         let (soft_stop, hard_stop) = (self.soft_stop.clone(), self.hard_stop.clone());
         self.connections.spawn(async move {
             let mut connection = pin!(connection);

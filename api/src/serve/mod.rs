@@ -4,6 +4,7 @@
 //! flight get their time of grace, and the internal listener goes last, so that the drain can be watched.
 
 mod accept;
+mod deadline;
 
 use std::{io, net::SocketAddr, time::Duration};
 

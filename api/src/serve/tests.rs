@@ -40,6 +40,7 @@ fn limits() -> Limits {
     Limits {
         max_connections: 8,
         header_timeout: Duration::from_millis(200),
+        write_timeout: PATIENCE,
         shutdown_grace: PATIENCE,
     }
 }
@@ -79,6 +80,35 @@ async fn connections_over_the_cap_wait_for_a_place() {
     assert!(early.is_err(), "the second connection was served beside the first");
     drop(first);
     assert!(rest(&mut second).await.contains("200 OK"));
+}
+
+#[tokio::test]
+async fn who_stops_reading_loses_the_connection_and_who_reads_on_keeps_it() {
+    const ENDLESS: usize = 64 * 1024 * 1024;
+    let router = Router::new().route("/", get(|| async { vec![b'x'; ENDLESS] }));
+    let short = Limits {
+        max_connections: 1,
+        write_timeout: Duration::from_secs(1),
+        ..limits()
+    };
+    let server = Server::start(router, short).await;
+    let request = "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    let stalled = server.connect(request).await;
+
+    // There is one place, so the second is served only when the first has lost its own.
+    let mut slow = server.connect(request).await;
+    let (mut taken, mut chunk) = (0, vec![0; 4 * 1024 * 1024]);
+    let all = async {
+        while let Ok(count @ 1..) = slow.read(&mut chunk).await {
+            taken += count;
+        }
+    };
+    assert!(
+        tokio::time::timeout(PATIENCE, all).await.is_ok(),
+        "it is still waiting for a place"
+    );
+    assert!(taken > ENDLESS, "cut off after {taken} bytes");
+    drop(stalled);
 }
 
 #[tokio::test]

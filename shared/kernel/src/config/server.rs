@@ -21,6 +21,8 @@ pub struct Server {
     pub header_timeout: Duration,
     /// For the body of a request.
     pub body_timeout: Duration,
+    /// For a caller to take some more of an answer.
+    pub write_timeout: Duration,
     /// For a request in all.
     pub request_timeout: Duration,
     /// The largest body taken.
@@ -42,6 +44,7 @@ impl Server {
             max_connections: section.number("max_connections", 1..=1_000_000),
             header_timeout: section.secs("header_timeout_secs", 1..=600),
             body_timeout: section.secs("body_timeout_secs", 1..=3600),
+            write_timeout: section.secs("write_timeout_secs", 1..=3600),
             request_timeout: section.secs("request_timeout_secs", 1..=3600),
             max_body_bytes: section.number("max_body_bytes", 1024..=1_073_741_824),
             shutdown_grace: section.secs("shutdown_grace_secs", 1..=3600),
