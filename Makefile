@@ -1,7 +1,7 @@
 # Every target is one script or one cargo command; `make help` lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: help dev dev-up dev-down dev-reset demo test test-pgbouncer test-pg18 bench bench-short bench-tenants bench-tenants-short bench-fleet bench-fleet-short house prepare prepare-check fmt fmt-check lint openapi openapi-check deny ci
+.PHONY: help dev dev-up dev-down dev-reset demo test test-pgbouncer test-pg18 bench bench-short bench-tenants bench-tenants-short bench-fleet bench-fleet-short bench-enumeration bench-enumeration-short house prepare prepare-check fmt fmt-check lint openapi openapi-check deny ci
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1	\2/p' Makefile | expand -t 22
@@ -59,6 +59,12 @@ bench-fleet: ## migrate 2,000 tenants and print the times beside their bars (BEN
 
 bench-fleet-short: ## only whether it runs, with 40 tenants and without a release build
 	@BENCH_SHORT=1 scripts/bench-fleet
+
+bench-enumeration: ## do answers, or their times, tell who has an account? (BENCH_SHORT=1 only shows that it runs)
+	@scripts/bench-enumeration $(ARGS)
+
+bench-enumeration-short: ## only whether it runs, with 20 pairs and without a release build
+	@BENCH_SHORT=1 scripts/bench-enumeration
 
 prepare: ## rebuild the query cache .sqlx
 	@scripts/prepare

@@ -20,6 +20,7 @@
 
 mod cells;
 mod cpu;
+mod enumeration;
 mod hello;
 mod http;
 mod load;
@@ -51,6 +52,8 @@ struct Arguments {
 enum Command {
     /// Starts the product, measures it and prints the table.
     Run(Options),
+    /// Measures whether answers and their times tell who has an account.
+    Enumeration(Options),
     /// Measures what many tenants cost, beside a pool without bounds.
     Tenants(Options),
     /// Serves the bare axum server.
@@ -96,6 +99,7 @@ pub(crate) struct Options {
 fn main() -> anyhow::Result<()> {
     match Arguments::parse().command {
         Command::Run(options) => runtime()?.block_on(run::run(&options)),
+        Command::Enumeration(options) => runtime()?.block_on(enumeration::run(&options)),
         Command::Tenants(options) => runtime()?.block_on(many::run(&options)),
         Command::Hello { listen } => hello::serve(listen),
     }
