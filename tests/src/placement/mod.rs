@@ -4,6 +4,7 @@ mod citus;
 mod http;
 mod interrupted;
 mod moving;
+mod people;
 
 use std::collections::BTreeMap;
 

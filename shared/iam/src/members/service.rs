@@ -129,6 +129,7 @@ pub async fn add(scope: &Scope, iam: &Iam, new: &NewMember) -> Result<Member, Me
     let mail = SendMail { to: id, template };
     bulkhead_jobs::enqueue(&scope.origin, &mut tx, &mail).await?;
     tx.commit().await?;
+    memberships::service::carry_soon(&iam.db, scope.tenant.id).await;
     Ok(member)
 }
 
