@@ -1,5 +1,6 @@
 //! Tenants in two clusters, each a server of its own: reached from home, moved there and back, and interrupted on the way.
 
+mod audit;
 mod citus;
 mod http;
 mod interrupted;
