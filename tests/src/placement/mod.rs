@@ -5,6 +5,7 @@ mod citus;
 mod http;
 mod interrupted;
 mod moving;
+mod outage;
 mod people;
 
 use std::collections::BTreeMap;

@@ -72,11 +72,12 @@ async fn is_on_at_home(iam: &Iam, key: &KeyText, found: &KeyAuthority) -> Result
     if !found.is_owner_active || !iam.db.has_clusters() || iam.db.resolve(&tenant).await?.cluster.is_none() {
         return Ok(false);
     }
-    match identities::service::me(iam, owner).await {
+    let is_on = match identities::service::me(iam, owner).await {
         Ok(person) => Ok(person.is_active),
         Err(IdentityError::Database(error)) => Err(error),
         Err(_) => Ok(false),
-    }
+    };
+    iam.as_seen((owner, None), is_on)
 }
 
 /// Only who holds the secret may know that a tenant is there but closed.

@@ -70,8 +70,8 @@ async fn is_live_at_home(
     if !iam.db.has_clusters() || iam.db.resolve(&TenantSelector::Id(tenant)).await?.cluster.is_none() {
         return Ok(false);
     }
-    let found = identities::service::find_principal(iam, identity, session).await?;
-    Ok(found.is_some())
+    let found = identities::service::find_principal(iam, identity, session).await;
+    iam.as_seen((identity, Some(session)), found.map(|found| found.is_some()))
 }
 
 /// Only members may know that a tenant is there but closed.
