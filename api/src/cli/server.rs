@@ -5,6 +5,7 @@ use std::{io, time::Duration};
 use bulkhead_iam::{
     Iam,
     audit_log::Checkpoints,
+    sessions::watch::Watch,
     signing_keys::{SigningKeyError, service as signing_keys},
     tokens::Keys,
 };
@@ -65,7 +66,7 @@ pub(super) async fn serve() -> Result<(), CliError> {
     let shutdown = on_signal().map_err(CliError::Signals)?;
     tracing::info!(%public, %internal, "listening");
     let state = AppState::new(config.server, config.tenants, db, iam, throttles, folders, clock);
-    let following = tokio::spawn(follow_keys(state.clone()));
+    let following = tokio::spawn(follow_home(state.clone()));
     crate::serve(state, listeners, shutdown).await;
     following.abort();
     tracing::info!("stopped");
@@ -81,10 +82,14 @@ async fn begin_with_keys(iam: &Iam) -> Result<(), CliError> {
     Ok(())
 }
 
-/// A key that was announced is known here long before it signs.
-async fn follow_keys(state: AppState) {
+/// A key that was announced is known here long before it signs, and a session that ended, before home might go away.
+async fn follow_home(state: AppState) {
+    let mut watch = Watch::new(state.clock());
     loop {
         tokio::time::sleep(FOLLOW_EVERY).await;
+        if let Err(error) = watch.follow(state.iam()).await {
+            tracing::warn!(%error, "home does not tell which sessions ended");
+        }
         if let Err(error) = signing_keys::follow(state.iam()).await {
             tracing::warn!(%error, "the signing keys stay as they were");
         }

@@ -68,7 +68,7 @@ pub struct Health {
     version: &'static str,
 }
 
-/// Whether to send requests here, and why not.
+/// Whether to send requests here, and why not, or what it has to do without.
 #[derive(Serialize, ToSchema)]
 pub struct Ready {
     is_ready: bool,
@@ -164,12 +164,18 @@ pub async fn livez() -> Json<Health> {
 }
 
 /// Readiness: no while the process drains; never because of a dependency that all processes share
+///
+/// While the home cluster does not answer and tenants of others are served, it is ready, and the reasons say
+/// `home_unreachable`.
 #[utoipa::path(get, path = "/readyz", operation_id = "get_readiness", tag = "service",
     responses((status = 200, body = Ready), (status = 503, body = Ready)),
     extensions(("x-permission" = json!(PUBLIC))))]
 pub async fn readyz(State(state): State<AppState>) -> (StatusCode, Json<Ready>) {
-    let reasons = state.readiness().reasons();
+    let mut reasons = state.readiness().reasons();
     let is_ready = reasons.is_empty();
+    if state.db().is_home_lost() {
+        reasons.push("home_unreachable");
+    }
     let status = if is_ready {
         StatusCode::OK
     } else {

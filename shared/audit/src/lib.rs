@@ -8,6 +8,7 @@
 //! Absent: no row is changed by what records, and none is removed but from the front, by retention. Who may read the log, and
 //! what attests it outside of the database, is iam's.
 
+pub mod carrier;
 pub mod chain;
 mod model;
 mod service;

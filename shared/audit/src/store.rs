@@ -174,3 +174,103 @@ pub(crate) async fn delete_orphans(tx: &mut ControlTx) -> Result<u64, DbError> {
     .await?;
     Ok(gone.rows_affected())
 }
+
+/// Tenants away from home about which something waits here, each with its cluster.
+pub(crate) async fn list_away(tx: &mut ControlTx, limit: i64) -> Result<Vec<(TenantId, String)>, DbError> {
+    let rows = sqlx::query!(
+        r#"
+        SELECT p.tenant_id, p.cluster
+        FROM control.placements AS p
+        WHERE p.cluster <> 'home'
+          AND p.state <> 'frozen'
+          AND EXISTS (SELECT FROM control.audit_outbox AS o WHERE o.tenant_id = p.tenant_id)
+        ORDER BY p.tenant_id
+        LIMIT $1
+        "#,
+        limit,
+    )
+    .fetch_all(tx.conn())
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| (row.tenant_id.into(), row.cluster))
+        .collect())
+}
+
+/// A row of `control.audit_outbox`.
+pub(crate) struct Waiting {
+    id: Uuid,
+    event: Option<Value>,
+}
+
+pub(crate) async fn list_waiting(tx: &mut ControlTx, tenant: TenantId, limit: i64) -> Result<Vec<Waiting>, DbError> {
+    let waiting = sqlx::query_as!(
+        Waiting,
+        r#"
+        SELECT id, event
+        FROM control.audit_outbox
+        WHERE tenant_id = $1
+        ORDER BY id
+        LIMIT $2
+        "#,
+        tenant.uuid(),
+        limit,
+    )
+    .fetch_all(tx.conn())
+    .await?;
+    Ok(waiting)
+}
+
+/// Lets these wait in the tenant's own cluster; those that do already are not touched. `false` where the tenant is not there,
+/// or frozen: the lock on its row keeps a move from beginning before we are through.
+pub(crate) async fn insert_carried(
+    there: &mut ControlTx,
+    tenant: TenantId,
+    waiting: &[Waiting],
+) -> Result<bool, DbError> {
+    let ids: Vec<Uuid> = waiting.iter().map(|row| row.id).collect();
+    let events: Vec<Value> = waiting
+        .iter()
+        .map(|row| row.event.clone().unwrap_or_default())
+        .collect();
+    let is_taken = sqlx::query_scalar!(
+        r#"
+        WITH thawed AS (
+            SELECT id
+            FROM control.tenants
+            WHERE id = $1
+              AND frozen_by IS NULL
+                FOR SHARE
+        ),
+             taken AS (
+                 INSERT INTO control.audit_outbox (id, tenant_id, event)
+                 SELECT w.id, thawed.id, nullif(w.event, 'null'::jsonb)
+                 FROM thawed
+                          CROSS JOIN unnest($2::uuid[], $3::jsonb[]) AS w (id, event)
+                 ON CONFLICT (id) DO NOTHING
+             )
+        SELECT EXISTS (SELECT FROM thawed) AS "is_taken!"
+        "#,
+        tenant.uuid(),
+        &ids,
+        &events,
+    )
+    .fetch_one(there.conn())
+    .await?;
+    Ok(is_taken)
+}
+
+pub(crate) async fn delete_carried(tx: &mut ControlTx, waiting: &[Waiting]) -> Result<(), DbError> {
+    let ids: Vec<Uuid> = waiting.iter().map(|row| row.id).collect();
+    sqlx::query!(
+        r#"
+        DELETE
+        FROM control.audit_outbox
+        WHERE id = ANY ($1)
+        "#,
+        &ids,
+    )
+    .execute(tx.conn())
+    .await?;
+    Ok(())
+}

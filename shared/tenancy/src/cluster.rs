@@ -1,6 +1,11 @@
 //! Clusters: complete databases of Bulkhead, each with its own connections. One of them is home.
 
-use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bulkhead_kernel::{clock::Clock, config, secret::Secret};
 use sqlx::postgres::PgConnectOptions;
@@ -8,6 +13,7 @@ use sqlx::postgres::PgConnectOptions;
 use crate::{
     DbError,
     budget::Budget,
+    contact::Contact,
     owner::Owners,
     plans::Policy,
     registry::Registry,
@@ -117,6 +123,8 @@ fn pool_name(pool: &'static str, cluster: &Cluster) -> &'static str {
 pub(crate) struct Sites {
     pub(crate) home: Arc<Site>,
     pub(crate) others: BTreeMap<Cluster, Arc<Site>>,
+    /// Whether home answers.
+    pub(crate) contact: Contact,
 }
 
 impl Sites {
@@ -129,6 +137,7 @@ impl Sites {
         Ok(Self {
             others: others.collect::<Result<_, DbError>>()?,
             home: Arc::new(Site::new(Cluster::home(), settings, clock)?),
+            contact: Contact::new(Instant::now()),
         })
     }
 }

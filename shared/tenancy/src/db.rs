@@ -106,9 +106,39 @@ impl Db {
         }
     }
 
-    /// A transaction on the shared schema `control`.
+    /// A transaction on the shared schema `control`. While home does not answer and there are clusters that do, one call in
+    /// a second tries, and the others are refused without waiting.
     pub async fn control(&self) -> Result<ControlTx, DbError> {
-        ControlTx::begin(&self.here.control, self.here.statement_ms).await
+        let begin = ControlTx::begin(&self.here.control, self.here.statement_ms);
+        if !self.here.cluster.is_home() || !self.has_clusters() {
+            return begin.await;
+        }
+        let now = std::time::Instant::now();
+        if !self.sites.contact.may_call(now) {
+            return Err(DbError::Unavailable(None));
+        }
+        let begun = begin.await;
+        self.sites.contact.note(now, &begun);
+        begun
+    }
+
+    /// Whether home does not answer, as far as this process has noticed. Always no where there are no further clusters.
+    #[must_use]
+    pub fn is_home_lost(&self) -> bool {
+        self.sites.contact.lost_for(std::time::Instant::now()).is_some()
+    }
+
+    /// Whether home does not answer, and has not for so short a time that its tenants elsewhere are served meanwhile.
+    #[must_use]
+    pub fn serves_without_home(&self) -> bool {
+        let lost = self.sites.contact.lost_for(std::time::Instant::now());
+        lost.is_some_and(|lost| lost < self.longest_without_home())
+    }
+
+    /// For how long known tenants of other clusters are served after home has last answered.
+    #[must_use]
+    pub fn longest_without_home(&self) -> Duration {
+        self.here.settings.serve_without_home
     }
 
     /// A transaction of the provisioner, which may create roles and schemas.
@@ -206,12 +236,33 @@ impl Db {
         {
             return Ok(known);
         }
+        match self.look_up(selector).await {
+            Err(error @ DbError::Unavailable(_)) => self.recall(selector).await?.ok_or(error),
+            found => found,
+        }
+    }
+
+    async fn look_up(&self, selector: &TenantSelector) -> Result<TenantRef, DbError> {
         let mut tx = self.control().await?;
         let found = registry::find(&mut tx, selector).await?;
         tx.commit().await?;
         let tenant = found.ok_or(DbError::TenantNotFound)?;
         self.here.registry.put(&tenant);
         Ok(tenant)
+    }
+
+    /// What is remembered of a tenant of another cluster while home is away; the cluster checks it when it is entered.
+    async fn recall(&self, selector: &TenantSelector) -> Result<Option<TenantRef>, DbError> {
+        if !self.here.cluster.is_home() || !self.serves_without_home() {
+            return Ok(None);
+        }
+        let known = self.here.registry.recall(selector);
+        match known.filter(|known| known.cluster.is_some()) {
+            Some(known) if matches!(selector, TenantSelector::Id(_)) || self.is_current(&known).await? => {
+                Ok(Some(known))
+            }
+            _ => Ok(None),
+        }
     }
 
     async fn is_current(&self, tenant: &TenantRef) -> Result<bool, DbError> {
@@ -223,8 +274,11 @@ impl Db {
     }
 
     pub(crate) async fn resolve_anew(&self, tenant: TenantId) -> Result<TenantRef, DbError> {
-        self.here.registry.forget(tenant);
-        self.resolve(&TenantSelector::Id(tenant)).await
+        let found = self.look_up(&TenantSelector::Id(tenant)).await;
+        if matches!(found, Err(DbError::TenantNotFound)) {
+            self.here.registry.forget(tenant);
+        }
+        found
     }
 
     /// What this was made from.

@@ -25,9 +25,6 @@ pub enum DbError {
     /// The tenant lives in a cluster that the settings of this process lack.
     #[error("the tenant's cluster is not among the settings")]
     ClusterUnknown,
-    /// The tenant lives outside of the home cluster, and what was asked for works at home alone.
-    #[error("the tenant is not at home")]
-    NotAtHome,
     /// The tenant's schema is at a version that this program does not work with.
     #[error("the tenant's schema has a version that is not served")]
     VersionNotServed,
@@ -109,7 +106,6 @@ impl Fault for DbError {
             Self::TenantReadOnly => Code::TenantReadOnly,
             Self::VersionNotServed => Code::TenantVersionNotServed,
             Self::TenantMoving => Code::TenantMoving,
-            Self::NotAtHome => Code::TenantNotAtHome,
             Self::Unavailable(_) | Self::StaleEpoch | Self::ClusterUnknown => Code::DatabaseUnavailable,
             Self::LeaseLost | Self::Failed(_) => Code::Internal,
         }

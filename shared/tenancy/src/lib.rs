@@ -16,6 +16,7 @@
 
 mod budget;
 mod cluster;
+mod contact;
 mod control;
 mod db;
 pub mod doctor;

@@ -71,6 +71,15 @@ struct Entries {
 
 impl Registry {
     pub(crate) fn get(&self, selector: &TenantSelector) -> Option<TenantRef> {
+        self.find(selector, Some(TTL))
+    }
+
+    /// The same, however long ago it was learned.
+    pub(crate) fn recall(&self, selector: &TenantSelector) -> Option<TenantRef> {
+        self.find(selector, None)
+    }
+
+    fn find(&self, selector: &TenantSelector, ttl: Option<Duration>) -> Option<TenantRef> {
         let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         let id = match selector {
             TenantSelector::Id(id) => id,
@@ -81,7 +90,7 @@ impl Registry {
             TenantSelector::Id(_) => true,
             TenantSelector::Slug(slug) => tenant.slug == *slug,
         };
-        (is_named_so && since.elapsed() < TTL).then(|| tenant.clone())
+        (is_named_so && ttl.is_none_or(|ttl| since.elapsed() < ttl)).then(|| tenant.clone())
     }
 
     pub(crate) fn put(&self, tenant: &TenantRef) {
@@ -144,4 +153,41 @@ pub(crate) async fn find(tx: &mut ControlTx, selector: &TenantSelector) -> Resul
             is_frozen: row.is_frozen,
         })
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_learned_long_ago_is_no_longer_believed_and_still_recalled() {
+        let (registry, id) = (Registry::default(), TenantId::new());
+        let tenant = TenantRef {
+            id,
+            slug: "acme".parse().unwrap(),
+            name: "Acme".into(),
+            epoch: 1,
+            shard: 1,
+            cluster: Some("b".into()),
+            is_frozen: false,
+        };
+        registry.put(&tenant);
+        let selectors = [TenantSelector::Id(id), TenantSelector::Slug(tenant.slug.clone())];
+        for selector in &selectors {
+            assert_eq!(registry.get(selector).as_ref(), Some(&tenant));
+        }
+        let long_ago = Instant::now().checked_sub(TTL).unwrap();
+        registry
+            .entries
+            .lock()
+            .unwrap()
+            .by_id
+            .insert(id, (long_ago, tenant.clone()));
+        for selector in &selectors {
+            assert_eq!(registry.get(selector), None);
+            assert_eq!(registry.recall(selector).as_ref(), Some(&tenant));
+        }
+        registry.forget(id);
+        assert_eq!(registry.recall(&selectors[0]), None);
+    }
 }

@@ -61,13 +61,10 @@ impl TenantTx {
         self
     }
 
-    /// Refuses where the tables that are kept at home alone, people and memberships, are out of this transaction's reach.
-    pub const fn require_home(&self) -> Result<(), DbError> {
-        if self.is_at_home {
-            Ok(())
-        } else {
-            Err(DbError::NotAtHome)
-        }
+    /// Whether the tables that are kept at home alone, people and memberships, are within this transaction's reach.
+    #[must_use]
+    pub const fn is_at_home(&self) -> bool {
+        self.is_at_home
     }
 
     pub(crate) const fn lease_mut(&mut self) -> &mut Lease {

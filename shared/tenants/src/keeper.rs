@@ -3,6 +3,7 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
+use bulkhead_iam::memberships;
 use bulkhead_kernel::{clock::Clock, config::Config, fault::Fault, ids::TenantId, telemetry::fields};
 use bulkhead_tenancy::{Db, DbError};
 use futures_util::future::BoxFuture;
@@ -58,10 +59,11 @@ impl Keeper {
         }
     }
 
-    /// Parks and frees jobs first: somebody waits for that. In a cluster that is all there is to do; the rest is swept at
-    /// home.
+    /// Parks and frees jobs first: somebody waits for that. Then what members changed is carried home. In a cluster that is all
+    /// there is to do; the rest is swept at home.
     pub async fn sweep(&self, stop: &CancellationToken) -> Result<(), DbError> {
         while !stop.is_cancelled() && self.settle().await? {}
+        memberships::carrier::carry_all(&self.db).await?;
         if !self.db.cluster().is_home() {
             return Ok(());
         }

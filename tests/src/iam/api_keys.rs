@@ -63,8 +63,8 @@ async fn the_hot_message_is_the_checked_statement() {
      array_to_string(k.allowed_addresses, ' ') AS allowed, k.secret_hash, k.previous_hash, \
      date_part('epoch', k.previous_until) AS previous_until, date_part('epoch', k.expires_at) AS expires_at, \
      date_part('epoch', k.last_used_at) AS last_used_at, k.revoked_at IS NOT NULL AS is_revoked, \
-     EXISTS (SELECT FROM members AS m WHERE m.identity_id = k.owner_id AND m.status = 'active') \
-     AND control.is_account_on(k.owner_id) AS is_owner_active, \
+     EXISTS (SELECT FROM members AS m WHERE m.identity_id = k.owner_id AND m.status = 'active') AS is_owner_active, \
+     control.is_account_on(k.owner_id) AS is_account_on, \
      (SELECT string_agg(p.permission, ' ') FROM role_permissions AS p \
       WHERE p.role_id = ANY (ARRAY(SELECT g.role_id FROM member_roles AS g WHERE g.identity_id = k.owner_id))) \
      AS permissions \
@@ -76,6 +76,7 @@ async fn the_hot_message_is_the_checked_statement() {
     let mut tx = desk.db.tenant(acme).await.unwrap();
     let row = twin().fetch_one(tx.conn()).await.unwrap();
     assert_eq!((row.owner_id, row.is_owner_active), (Some(ada.uuid()), Some(true)));
+    assert_eq!(row.is_account_on, Some(true));
     assert_eq!(row.scopes.as_deref(), Some("vm:read"));
 }
 

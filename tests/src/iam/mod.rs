@@ -58,7 +58,11 @@ impl Desk {
 
     /// With some settings of the test's own.
     pub(crate) async fn with(more: &[(&str, &str)]) -> Self {
-        let test = TestDb::new().await;
+        Self::over(TestDb::new().await, more)
+    }
+
+    /// The same over a database of the caller's choice.
+    pub(crate) fn over(test: TestDb, more: &[(&str, &str)]) -> Self {
         let usual = [
             ("BULKHEAD__AUTH__ARGON2_MEMORY_KIB", "8"),
             ("BULKHEAD__AUTH__ARGON2_PASSES", "1"),
@@ -89,6 +93,13 @@ impl Desk {
     /// One more process beside this one, over the same database.
     pub(crate) fn another(&self) -> (Db, Iam) {
         assemble(&self.settings, &self.clock)
+    }
+
+    /// The same with one setting of its own.
+    pub(crate) fn another_with(&self, key: &str, value: &str) -> (Db, Iam) {
+        let own = [(key.to_owned(), value.to_owned())];
+        let settings: Vec<_> = self.settings.iter().cloned().chain(own).collect();
+        assemble(&settings, &self.clock)
     }
 
     pub(crate) async fn register(&self, email: &str) -> IdentityId {

@@ -125,7 +125,7 @@ impl Scene {
 }
 
 /// The mail as its reader has it: long lines travel in pieces (RFC 2045, 6.7).
-pub(super) fn decoded(mail: &Mail) -> String {
+pub(crate) fn decoded(mail: &Mail) -> String {
     mail.text.replace("=\n", "").replace("=3D", "=")
 }
 

@@ -7,15 +7,20 @@ use super::{is_gone, rows, settings_of};
 use crate::harness::{App, Founder, Options, Postgres, TestDb, eventually};
 
 /// A product over two clusters.
-struct Two {
-    app: App,
-    b: TestDb,
+pub(super) struct Two {
+    pub(super) app: App,
+    pub(super) b: TestDb,
     _server: Postgres,
 }
 
 impl Two {
     /// New tenants are placed in this cluster.
     async fn new(cluster: &str) -> Self {
+        Self::with(cluster, Options::default()).await
+    }
+
+    /// The same with some options of the test's own.
+    pub(super) async fn with(cluster: &str, options: Options) -> Self {
         let server = Postgres::start().await;
         let b = TestDb::on(server.url()).await;
         let mut settings: Vec<(&'static str, String)> = settings_of(&b)
@@ -25,11 +30,8 @@ impl Two {
         settings.push(("BULKHEAD__DATABASE__NEW_TENANTS_CLUSTER", cluster.into()));
         settings.push(("BULKHEAD__TENANTS__SWEEP_MS", "100".into()));
         settings.push(("BULKHEAD__TENANTS__DELETION_GRACE_SECS", "0".into()));
-        let app = App::with(Options {
-            settings,
-            ..Options::default()
-        })
-        .await;
+        settings.extend(options.settings);
+        let app = App::with(Options { settings, ..options }).await;
         Self {
             app,
             b,

@@ -1,9 +1,12 @@
 //! Tenants in two clusters, each a server of its own: reached from home, moved there and back, and interrupted on the way.
 
+mod audit;
 mod citus;
 mod http;
 mod interrupted;
 mod moving;
+mod outage;
+mod people;
 
 use std::collections::BTreeMap;
 

@@ -132,6 +132,8 @@ pub(super) async fn move_waiting(tx: &mut OwnerTx, tenant: TenantId) -> Result<(
                                                                        changes jsonb, request_id text, address text,
                                                                        agent text)
         WHERE moved.event IS NOT NULL
+        -- One that was carried here twice is recorded once.
+        ON CONFLICT (id) DO NOTHING
         "#,
         tenant.uuid(),
     )

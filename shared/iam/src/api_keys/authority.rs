@@ -62,7 +62,10 @@ pub struct KeyAuthority {
     pub(super) scopes: PermissionSet,
     /// What the owner's roles allow together, for a member's key.
     pub(super) owner_permissions: PermissionSet,
+    /// Whether the tenant has the owner for an active member.
     pub(super) is_owner_active: bool,
+    /// Whether the owner's account is on.
+    pub(super) is_account_on: bool,
     pub(super) secret_hash: Vec<u8>,
     pub(super) previous: Option<(Vec<u8>, DateTime<Utc>)>,
     pub(super) allowed: Vec<Network>,
@@ -94,7 +97,7 @@ impl KeyAuthority {
             Err(Refusal::Secret)
         } else if self.is_revoked {
             Err(Refusal::Revoked)
-        } else if !self.is_owner_active {
+        } else if !self.is_owner_active || !self.is_account_on {
             Err(Refusal::Owner)
         } else if self.expires_at.is_some_and(|end| end <= now) {
             Err(Refusal::Expired)
@@ -142,6 +145,7 @@ mod tests {
             scopes: PermissionSet::of(&[Permission::VmRead]),
             owner_permissions: PermissionSet::EMPTY,
             is_owner_active: true,
+            is_account_on: true,
             secret_hash: key.hash().into(),
             previous: None,
             allowed: Vec::new(),
@@ -175,9 +179,10 @@ mod tests {
             found.judge(&key.hash(), EVERYWHERE, at(0))
         };
         assert_eq!(judge(&right, |_| ()), Ok(()));
-        let changes: [(Change, Refusal); 4] = [
+        let changes: [(Change, Refusal); 5] = [
             (|found| found.is_revoked = true, Refusal::Revoked),
             (|found| found.is_owner_active = false, Refusal::Owner),
+            (|found| found.is_account_on = false, Refusal::Owner),
             (|found| found.expires_at = Some(at(0)), Refusal::Expired),
             (
                 |found| found.allowed = vec!["10.0.0.0/8".parse().unwrap()],

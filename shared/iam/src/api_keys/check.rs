@@ -10,7 +10,6 @@ use super::{ApiKeyError, KeyAuthority, KeyText, Owner, Refusal, store, text::Sec
 use crate::{
     Iam,
     identities::{self, IdentityError},
-    memberships,
 };
 
 /// What the key allows when it comes from this address, at most a second old.
@@ -55,7 +54,7 @@ fn admit(
 async fn look(iam: &Iam, key: &KeyText, hash: &SecretHash) -> Result<KeyAuthority, ApiKeyError> {
     match store::find_authority(&iam.db, key.tenant, key.id).await {
         Ok(Some(mut found)) => {
-            found.is_owner_active |= is_on_at_home(iam, key, &found).await?;
+            found.is_account_on |= is_on_at_home(iam, key, &found).await?;
             Ok(found)
         }
         Ok(None) | Err(DbError::TenantNotFound) => Err(ApiKeyError::Refused(Refusal::Unknown)),
@@ -70,18 +69,15 @@ async fn is_on_at_home(iam: &Iam, key: &KeyText, found: &KeyAuthority) -> Result
         return Ok(false);
     };
     let tenant = TenantSelector::Id(key.tenant);
-    if !iam.db.has_clusters() || iam.db.resolve(&tenant).await?.cluster.is_none() {
+    if !found.is_owner_active || !iam.db.has_clusters() || iam.db.resolve(&tenant).await?.cluster.is_none() {
         return Ok(false);
     }
-    let mut home = iam.db.control().await?;
-    let membership = memberships::service::find(&mut home, owner, &tenant).await?;
-    home.commit().await?;
-    let is_member = membership.is_some_and(|membership| membership.is_open);
-    match identities::service::me(iam, owner).await {
-        Ok(person) => Ok(is_member && person.is_active),
+    let is_on = match identities::service::me(iam, owner).await {
+        Ok(person) => Ok(person.is_active),
         Err(IdentityError::Database(error)) => Err(error),
         Err(_) => Ok(false),
-    }
+    };
+    iam.as_seen((owner, None), is_on)
 }
 
 /// Only who holds the secret may know that a tenant is there but closed.

@@ -54,6 +54,7 @@ impl Keeper {
     pub async fn run(&self, stop: CancellationToken) {
         let mut trimmed: Option<Instant> = None;
         while !stop.is_cancelled() {
+            report("carrying", self.carry().await);
             report("sealing", self.seal(&stop).await);
             report("attesting", self.attest(&stop).await);
             if trimmed.is_none_or(|at| at.elapsed() >= TRIM_EVERY) {
@@ -65,6 +66,14 @@ impl Keeper {
                 () = sleep(self.settings.seal) => {}
             }
         }
+    }
+
+    /// Takes what was recorded at home to the logs of tenants that live elsewhere.
+    pub async fn carry(&self) -> Result<(), AuditError> {
+        if self.db.cluster().is_home() {
+            bulkhead_audit::carrier::carry_all(&self.db).await?;
+        }
+        Ok(())
     }
 
     /// Seals everything that waits. A tenant whose log cannot be sealed keeps no other one waiting.

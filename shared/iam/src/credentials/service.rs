@@ -105,7 +105,7 @@ pub async fn reset_password(
     store::set_email_verified(&mut tx, identity, now).await?;
     renew(origin, iam, &mut tx, identity, &hash, None).await?;
     tx.commit().await?;
-    iam.authorities.forget_identity(identity);
+    iam.forget_identity(identity);
     tracing::info!(identity.id = %identity, "a password was reset by mail");
     Ok(email)
 }
@@ -136,7 +136,7 @@ pub async fn change_password(
     }
     renew(origin, iam, &mut tx, identity, &hash, Some(caller.session)).await?;
     tx.commit().await?;
-    iam.authorities.forget_identity(identity);
+    iam.forget_identity(identity);
     tracing::info!(identity.id = %identity, "a password was changed");
     Ok(())
 }

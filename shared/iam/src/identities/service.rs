@@ -111,7 +111,12 @@ pub async fn create_operator(
 /// The person as they see themselves.
 #[instrument(skip_all)]
 pub async fn me(iam: &Iam, identity: IdentityId) -> Result<Identity, IdentityError> {
-    let mut tx = iam.db.control().await?;
+    find(&iam.db, identity).await
+}
+
+/// One person; `home` is where people are.
+pub(crate) async fn find(home: &Db, identity: IdentityId) -> Result<Identity, IdentityError> {
+    let mut tx = home.control().await?;
     let found = store::find(&mut tx, identity).await?;
     tx.commit().await?;
     found.ok_or(IdentityError::NotFound)

@@ -14,6 +14,7 @@ use crate::{
     grants::Turn,
     identities::{self, Registration},
     members::{self, Member, MemberError},
+    memberships,
     permissions::Permission,
     roles::{self, Role, RoleError},
 };
@@ -59,8 +60,9 @@ pub async fn accept(iam: &Iam, origin: &Origin, token: &str, principal: &Person)
     letting_in.finish(iam, origin, tx, tenant, person.id, names).await
 }
 
-/// Makes somebody without an account an identity and a member, in one transaction: the mail that brought the link has shown
-/// that the address is theirs. An address with an account has to accept by [`accept`].
+/// Makes somebody without an account an identity and a member: the mail that brought the link has shown that the address is
+/// theirs. It is one transaction where the tenant lives at home. Elsewhere the identity comes first; should the rest fail, it
+/// is somebody with an account, who has to accept by [`accept`] as everybody whose address has one.
 #[instrument(skip_all)]
 pub async fn accept_as_new(
     iam: &Iam,
@@ -80,9 +82,21 @@ pub async fn accept_as_new(
     let new = new.map_err(InvitationError::Invalid)?;
     let (hash, names) = identities::service::prepare(iam, new).await?;
     let (tenant, mut tx) = enter(iam, &token).await?;
-    let (turn, invitation, roles) = judge(iam, &mut tx, &token, invitation.granted_by).await?;
-    let (email, now) = (&invitation.email, iam.clock.now());
-    let made = store::insert_identity(&mut tx, email, &hash, [&names[0], &names[1]], now).await?;
+    let mut judged = judge(iam, &mut tx, &token, invitation.granted_by).await?;
+    let now = iam.clock.now();
+    let named = [&names[0], &names[1]];
+    let made = if tx.is_at_home() {
+        store::insert_identity(tx.conn(), &invitation.email, &hash, named, now).await?
+    } else {
+        tx.commit().await?;
+        let mut home = iam.db.control().await?;
+        let made = store::insert_identity(home.conn(), &invitation.email, &hash, named, now).await?;
+        home.commit().await?;
+        (_, tx) = enter(iam, &token).await?;
+        judged = judge(iam, &mut tx, &token, invitation.granted_by).await?;
+        made
+    };
+    let (turn, invitation, roles) = judged;
     let identity = made.ok_or(InvitationError::AccountExists)?;
     let names = names.map(|name| name.as_str().to_owned());
     let letting_in = LettingIn {
@@ -215,6 +229,7 @@ impl LettingIn {
         let event = event.on("invitation", id).on("user", identity);
         bulkhead_audit::record(&mut tx, event.change("roles", None::<String>, member.roles.clone())).await?;
         tx.commit().await?;
+        memberships::service::carry_soon(&iam.db, tenant.id).await;
         Ok(Accepted {
             tenant,
             identity,

@@ -6,6 +6,7 @@ use bulkhead_kernel::{
 };
 use bulkhead_tenancy::{DbError, TenantTx};
 use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::{Invitation, InvitedRole, NewInvitation, Status};
@@ -333,15 +334,15 @@ pub(super) async fn add_secret(
     Ok(email)
 }
 
-/// Makes an identity with a verified address; `None` where somebody has the address.
+/// Makes an identity with a verified address; `None` where somebody has the address. The transaction is at home: the tenant's
+/// own where it lives there.
 pub(super) async fn insert_identity(
-    tx: &mut TenantTx,
+    conn: &mut PgConnection,
     email: &str,
     password_hash: &str,
     [first_name, last_name]: [&PersonName; 2],
     now: DateTime<Utc>,
 ) -> Result<Option<IdentityId>, DbError> {
-    tx.require_home()?;
     let id = sqlx::query_scalar!(
         r#"
         SELECT control.create_invited_identity($1, $2, $3, $4, $5) AS id
@@ -352,7 +353,7 @@ pub(super) async fn insert_identity(
         last_name.as_str(),
         now,
     )
-    .fetch_one(tx.conn())
+    .fetch_one(conn)
     .await?;
     Ok(id.map(IdentityId::from))
 }

@@ -70,8 +70,8 @@ async fn is_live_at_home(
     if !iam.db.has_clusters() || iam.db.resolve(&TenantSelector::Id(tenant)).await?.cluster.is_none() {
         return Ok(false);
     }
-    let found = identities::service::find_principal(iam, identity, session).await?;
-    Ok(found.is_some())
+    let found = identities::service::find_principal(iam, identity, session).await;
+    iam.as_seen((identity, Some(session)), found.map(|found| found.is_some()))
 }
 
 /// Only members may know that a tenant is there but closed.
@@ -129,6 +129,7 @@ pub async fn add(scope: &Scope, iam: &Iam, new: &NewMember) -> Result<Member, Me
     let mail = SendMail { to: id, template };
     bulkhead_jobs::enqueue(&scope.origin, &mut tx, &mail).await?;
     tx.commit().await?;
+    memberships::service::carry_soon(&iam.db, scope.tenant.id).await;
     Ok(member)
 }
 

@@ -186,7 +186,7 @@ pub(super) async fn upsert(tx: &mut TenantTx, member: &Member, now: DateTime<Utc
 
 /// Removes the member and their roles, and the tenant from what they may choose.
 pub(super) async fn delete(tx: &mut TenantTx, id: IdentityId) -> Result<(), DbError> {
-    tx.require_home()?;
+    let is_at_home = tx.is_at_home();
     sqlx::query!(
         r#"
         DELETE
@@ -199,9 +199,12 @@ pub(super) async fn delete(tx: &mut TenantTx, id: IdentityId) -> Result<(), DbEr
     .await?;
     sqlx::query!(
         r#"
-        SELECT control.delete_membership($1) AS deleted
+        SELECT CASE
+                   WHEN $2 THEN control.set_membership($1, 'none', 'removed')
+                   ELSE control.await_membership($1, 'none', 'removed') END AS deleted
         "#,
         id.uuid(),
+        is_at_home,
     )
     .fetch_one(tx.conn())
     .await?;
@@ -296,6 +299,22 @@ pub(super) async fn lock_names(tx: &mut TenantTx, identity: IdentityId) -> Resul
         before: [row.first_name, row.last_name],
         after: [row.new_first_name, row.new_last_name],
     }))
+}
+
+/// The same of a tenant that is away from home: what the member is called there.
+pub(super) async fn lock_own_names(tx: &mut TenantTx, identity: IdentityId) -> Result<Option<[String; 2]>, DbError> {
+    let row = sqlx::query!(
+        r#"
+        SELECT first_name, last_name
+        FROM members
+        WHERE identity_id = $1
+            FOR UPDATE
+        "#,
+        identity.uuid(),
+    )
+    .fetch_optional(tx.conn())
+    .await?;
+    Ok(row.map(|row| [row.first_name, row.last_name]))
 }
 
 pub(super) async fn set_names(

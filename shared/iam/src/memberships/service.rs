@@ -1,9 +1,14 @@
 //! What can be done with memberships.
 
-use bulkhead_kernel::ids::{IdentityId, TenantId};
-use bulkhead_tenancy::{ControlTx, DbError, TenantSelector};
+use std::error::Error;
 
-use super::{Membership, store};
+use bulkhead_kernel::{
+    ids::{IdentityId, TenantId},
+    telemetry::fields,
+};
+use bulkhead_tenancy::{ControlTx, Db, DbError, TenantSelector};
+
+use super::{Membership, carrier, store};
 use crate::permissions::SystemRole;
 
 /// Lets the person choose the tenant from now on, in the transaction that makes it theirs.
@@ -34,4 +39,25 @@ pub(crate) async fn find_only(tx: &mut ControlTx, identity: IdentityId) -> Resul
 /// All tenants that the person belongs to, open or not.
 pub(crate) async fn list_all(tx: &mut ControlTx, identity: IdentityId) -> Result<Vec<TenantId>, DbError> {
     store::list_all(tx, identity).await
+}
+
+/// Carries what the tenant has changed, for who waits to be let in. A failure is left to the sweep.
+pub(crate) async fn carry_soon(db: &Db, tenant: TenantId) {
+    if let Err(error) = carry_of(db, tenant).await {
+        tracing::warn!(
+            { fields::TENANT_ID } = %tenant,
+            error = &error as &dyn Error,
+            "the index of memberships does not follow yet"
+        );
+    }
+}
+
+async fn carry_of(db: &Db, tenant: TenantId) -> Result<(), DbError> {
+    if !db.has_clusters() {
+        return Ok(());
+    }
+    match db.resolve(&TenantSelector::Id(tenant)).await?.cluster {
+        Some(cluster) => carrier::carry(&db.at(&cluster)?, Some(tenant)).await.map(drop),
+        None => Ok(()),
+    }
 }

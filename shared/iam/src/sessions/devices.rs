@@ -24,6 +24,6 @@ pub async fn end(iam: &Iam, caller: &Person, session: SessionId) -> Result<(), S
     let mut tx = iam.db.control().await?;
     let has_ended = store::set_own_revoked(&mut tx, caller.identity, session, iam.clock.now()).await?;
     tx.commit().await?;
-    iam.authorities.forget_session(session);
+    iam.forget_session(session);
     if has_ended { Ok(()) } else { Err(SessionError::NotFound) }
 }

@@ -14,7 +14,10 @@ mod error;
 mod model;
 mod refresh;
 pub mod service;
+mod sightings;
 mod store;
+pub mod watch;
 
 pub use error::SessionError;
 pub use model::{Device, SignIn, TokenPair};
+pub(crate) use sightings::{Seen, Sightings};

@@ -161,7 +161,7 @@ async fn end_reused(iam: &Iam, mut tx: ControlTx, session: SessionId, now: DateT
         Ok(()) => tx.commit().await,
         Err(error) => Err(error),
     };
-    iam.authorities.forget_session(session);
+    iam.forget_session(session);
     committed.map_or_else(SessionError::from, |()| SessionError::RefreshTokenInvalid)
 }
 
@@ -220,7 +220,7 @@ pub async fn sign_out(iam: &Iam, session: SessionId) -> Result<(), SessionError>
     let mut tx = iam.db.control().await?;
     store::set_revoked(&mut tx, session, "logout", iam.clock.now()).await?;
     tx.commit().await?;
-    iam.authorities.forget_session(session);
+    iam.forget_session(session);
     Ok(())
 }
 
@@ -230,7 +230,7 @@ pub async fn sign_out_all(iam: &Iam, identity: IdentityId) -> Result<(), Session
     let mut tx = iam.db.control().await?;
     store::set_all_revoked(&mut tx, identity, None, "logout_all", iam.clock.now()).await?;
     tx.commit().await?;
-    iam.authorities.forget_identity(identity);
+    iam.forget_identity(identity);
     Ok(())
 }
 

@@ -275,3 +275,35 @@ pub(super) async fn set_own_revoked(
     .await?;
     Ok(done.rows_affected() == 1)
 }
+
+/// The sessions that somebody has ended since.
+pub(super) async fn list_revoked(tx: &mut ControlTx, since: DateTime<Utc>) -> Result<Vec<SessionId>, DbError> {
+    let ids = sqlx::query_scalar!(
+        r#"
+        SELECT id
+        FROM control.sessions
+        WHERE revoked_at >= $1
+        "#,
+        since,
+    )
+    .fetch_all(tx.conn())
+    .await?;
+    Ok(ids.into_iter().map(SessionId::from).collect())
+}
+
+/// Those of these people whose account is off.
+pub(super) async fn list_disabled(tx: &mut ControlTx, people: &[IdentityId]) -> Result<Vec<IdentityId>, DbError> {
+    let people: Vec<_> = people.iter().map(|person| person.uuid()).collect();
+    let ids = sqlx::query_scalar!(
+        r#"
+        SELECT id
+        FROM control.identities
+        WHERE status <> 'active'
+          AND id = ANY ($1)
+        "#,
+        &people,
+    )
+    .fetch_all(tx.conn())
+    .await?;
+    Ok(ids.into_iter().map(IdentityId::from).collect())
+}

@@ -45,6 +45,8 @@ pub struct Database {
     pub statement_timeout: Duration,
     /// Where new tenants are placed; none is this database.
     pub new_tenants_cluster: Option<String>,
+    /// How long known tenants of other clusters are served after this one, home, has last answered; zero is not at all.
+    pub serve_without_home: Duration,
     /// Further databases by name, each with URLs of its own and everything else as here. They have no clusters themselves.
     pub clusters: BTreeMap<String, Self>,
 }
@@ -108,6 +110,7 @@ impl Database {
             tenants_per_connection: section.number("tenants_per_connection", 0..=1_000_000),
             connection_max_age: section.secs("connection_max_age_secs", 1..=604_800),
             affinity: section.flag("affinity"),
+            serve_without_home: section.secs("serve_without_home_secs", 0..=86_400),
             acquire_timeout: section.millis("acquire_timeout_ms", 1..=60_000),
             statement_timeout: section.millis("statement_timeout_ms", 1..=3_600_000),
         }

@@ -127,7 +127,6 @@ codes! {
     ApiKeyNotRepeatable = "api_key_not_repeatable", Conflict, "The API key was made and cannot be shown again.";
     DoctorBusy = "doctor_busy", Conflict, "An examination is already under way.";
     MigrationUnderWay = "migration_under_way", Conflict, "Another migration of the fleet is open.";
-    TenantNotAtHome = "tenant_not_at_home", Conflict, "Not possible while the tenant lives outside of the home cluster.";
     MigrationState = "migration_state", Conflict, "The migration is in a state that does not allow this.";
     PreconditionFailed = "precondition_failed", PreconditionFailed, "It has changed since you last saw it.";
     InvitationExpired = "invitation_expired", Gone, "The invitation has expired; ask for a new one.";

@@ -26,6 +26,14 @@ pub const NOT_EXPORTED: &[(&str, &str)] = &[
     ("exports", "how archives were made says nothing about the tenant"),
     ("imports", "how tenants were made says nothing about the tenant"),
     ("jobs", "work of this installation, which does it"),
+    (
+        "membership_outbox",
+        "words on their way into an index of this installation",
+    ),
+    (
+        "membership_words",
+        "what the index of this installation was told of last",
+    ),
     ("migration_tenants", "how this installation migrated the tenant"),
     ("moves", "how this installation moved the tenant"),
     (

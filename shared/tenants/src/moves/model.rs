@@ -5,13 +5,17 @@ use bulkhead_tenancy::Cluster;
 use chrono::{DateTime, Utc};
 
 /// The tables of `control` whose rows live beside the tenant's schema, and go with it.
-pub const CARRIED: &[&str] = &["audit_heads", "audit_outbox", "jobs", "vm_work"];
+pub const CARRIED: &[&str] = &["audit_heads", "audit_outbox", "jobs", "membership_outbox", "vm_work"];
 
 /// The tables of `control` with rows about a tenant that stay at home, and why.
 pub const STAYS: &[(&str, &str)] = &[
     ("doctor_tenants", "an examination makes its tenants where it examines"),
     ("exports", "archives are asked for and kept at home"),
     ("imports", "archives are taken at home"),
+    (
+        "membership_words",
+        "what the index was told of last goes with the index",
+    ),
     (
         "memberships",
         "who belongs where is asked before anybody knows a cluster",

@@ -105,6 +105,16 @@ pub(super) const GRANTED: &[(&str, &str, &str)] = &[
         "only the row of the role's tenant",
     ),
     (
+        "control.await_membership(uuid,text,text)",
+        "bulkhead_tenants",
+        "the row's tenant is the role's; what it says of whom shows in the index for that tenant and no other",
+    ),
+    (
+        "control.apply_membership(uuid,uuid,text,text,bigint,bigint)",
+        "bulkhead_control",
+        "with the caller's own rights, which are to write the index",
+    ),
+    (
         "control.create_invited_identity(text,text,text,text,timestamp with time zone)",
         "bulkhead_tenants",
         "makes people who are nobody yet and touches none who are; tells of an address whether it is somebody's",
