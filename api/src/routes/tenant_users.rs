@@ -17,7 +17,7 @@ use super::{
     users::{self, CreateUser, UpdateUser, UserBody, UserQuery},
 };
 use crate::{
-    extract::{Json, PageQuery, Paging, PathId, PathIds, PathIds3, Query, SignedIn},
+    extract::{IdempotencyHeader, Json, PageQuery, Paging, PathId, PathIds, PathIds3, Query, SignedIn},
     openapi::codes,
     problem::Problem,
     state::AppState,
@@ -70,18 +70,20 @@ pub async fn list(
 
 /// Add somebody to a tenant
 #[utoipa::path(post, path = "/{id}/users", operation_id = "create_tenant_user", tag = "users",
-    params(("id" = String, Path, description = "The tenant")),
+    params(("id" = String, Path, description = "The tenant"),
+        ("Idempotency-Key" = Option<String>, Header, description = "1 to 255 printable ASCII characters")),
     responses((status = 201, body = UserBody, headers(("Location")))),
     extensions(("x-permission" = json!(Permission::UserCreate.as_str())),
-        ("x-problem-codes" = json!(codes(&[Code::AlreadyMember, Code::TenantReadOnly])))))]
+        ("x-problem-codes" = json!(codes(&[Code::AlreadyMember, Code::IdempotencyKeyReused, Code::TenantReadOnly])))))]
 pub async fn create(
     State(state): State<AppState>,
     signed_in: SignedIn,
     PathId(id): PathId<TenantId>,
+    IdempotencyHeader(key): IdempotencyHeader,
     Json(wanted): Json<CreateUser>,
 ) -> Result<Response, Problem> {
     let scope = scope_in(&state, signed_in, id).await?;
-    users::create_in(&state, &scope, &wanted).await
+    users::create_in(&state, &scope, &wanted, key.as_deref()).await
 }
 
 /// Show a member of a tenant
@@ -134,21 +136,23 @@ pub async fn delete(
 /// Give a user one more role
 ///
 /// A role within what the caller holds, for a user who holds no more than the caller. One they have they keep.
+/// Under an `Idempotency-Key` the same request is answered the same way, whatever they have by then.
 #[utoipa::path(post, path = "/{id}/users/{uid}/roles", operation_id = "assign_user_role", tag = "users",
-    params(("id" = String, Path, description = "The tenant"), ("uid" = String, Path, description = "The user")),
+    params(("id" = String, Path, description = "The tenant"), ("uid" = String, Path, description = "The user"),
+        ("Idempotency-Key" = Option<String>, Header, description = "1 to 255 printable ASCII characters")),
     responses((status = 200, body = UserBody)),
     extensions(("x-permission" = json!(Permission::RoleAssignUsers.as_str())),
-        ("x-problem-codes" = json!(codes(&[Code::NotFound, Code::TenantReadOnly])))))]
+        ("x-problem-codes" = json!(codes(&[Code::NotFound, Code::IdempotencyKeyReused, Code::TenantReadOnly])))))]
 pub async fn assign_role(
     State(state): State<AppState>,
     signed_in: SignedIn,
     PathIds(id, user): PathIds<TenantId, IdentityId>,
+    IdempotencyHeader(key): IdempotencyHeader,
     Json(wanted): Json<AssignRole>,
 ) -> Result<Json<UserBody>, Problem> {
     let scope = scope_in(&state, signed_in, id).await?;
     let mut tx = state.db().tenant(scope.tenant.id).await?;
-    grants::service::assign(&scope, &mut tx, user, &wanted.role_id).await?;
-    let member = members::service::find(&mut tx, user).await?;
+    let member = members::service::assign_role(&scope, &mut tx, user, &wanted.role_id, key.as_deref()).await?;
     tx.commit().await?;
     Ok(Json(member.into()))
 }

@@ -18,7 +18,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::page::PageBody;
 use crate::{
-    extract::{FreshlyScoped, Json, PageQuery, Paging, PathId, Query, Scoped, SignedIn},
+    extract::{FreshlyScoped, IdempotencyHeader, Json, PageQuery, Paging, PathId, Query, Scoped, SignedIn},
     openapi::{SIGNED_IN, codes},
     problem::Problem,
     state::AppState,
@@ -166,20 +166,28 @@ pub(super) async fn list_in(
 /// Add somebody to the tenant
 ///
 /// By address: a person who is not known yet gets an account and a mail. The answer does not tell whether they were. Who
-/// is a member but inactive is let in again, with the roles they kept.
+/// is a member but inactive is let in again, with the roles they kept. Under an `Idempotency-Key` the same request adds
+/// them once, however often it is sent.
 #[utoipa::path(post, path = "/users", operation_id = "create_user", tag = "users",
+    params(("Idempotency-Key" = Option<String>, Header, description = "1 to 255 printable ASCII characters")),
     responses((status = 201, body = UserBody, headers(("Location")))),
     extensions(("x-permission" = json!(Permission::UserCreate.as_str())),
-        ("x-problem-codes" = json!(codes(&[Code::AlreadyMember, Code::TenantReadOnly])))))]
+        ("x-problem-codes" = json!(codes(&[Code::AlreadyMember, Code::IdempotencyKeyReused, Code::TenantReadOnly])))))]
 pub async fn create(
     State(state): State<AppState>,
     FreshlyScoped(scope): FreshlyScoped,
+    IdempotencyHeader(key): IdempotencyHeader,
     Json(wanted): Json<CreateUser>,
 ) -> Result<Response, Problem> {
-    create_in(&state, &scope, &wanted).await
+    create_in(&state, &scope, &wanted, key.as_deref()).await
 }
 
-pub(super) async fn create_in(state: &AppState, scope: &Scope, wanted: &CreateUser) -> Result<Response, Problem> {
+pub(super) async fn create_in(
+    state: &AppState,
+    scope: &Scope,
+    wanted: &CreateUser,
+    key: Option<&str>,
+) -> Result<Response, Problem> {
     let CreateUser {
         email,
         first_name,
@@ -187,7 +195,7 @@ pub(super) async fn create_in(state: &AppState, scope: &Scope, wanted: &CreateUs
         role_ids,
     } = wanted;
     let new = NewMember::parse(email, first_name, last_name, role_ids).map_err(Problem::invalid)?;
-    let member = members::service::add(scope, state.iam(), &new).await?;
+    let member = members::service::add(scope, state.iam(), &new, key).await?;
     let location = [(header::LOCATION, format!("/api/v1/users/{}", member.id))];
     Ok((StatusCode::CREATED, location, Json(UserBody::from(member))).into_response())
 }

@@ -8,6 +8,7 @@ mod crash;
 mod foreign_ids;
 mod guessing;
 mod hang_ups;
+mod idempotency;
 mod keys;
 mod lifecycle;
 mod operations;

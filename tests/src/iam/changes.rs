@@ -21,7 +21,7 @@ fn somebody(email: &str, roles: &[String]) -> NewMember {
 }
 
 async fn add(desk: &Desk, scope: &Scope, email: &str, roles: &[String]) -> Result<Member, MemberError> {
-    members::add(scope, &desk.iam, &somebody(email, roles)).await
+    members::add(scope, &desk.iam, &somebody(email, roles), None).await
 }
 
 async fn update(desk: &Desk, scope: &Scope, id: IdentityId, changes: &MemberChanges) -> Result<Member, MemberError> {
@@ -243,7 +243,7 @@ async fn every_change_is_recorded_once_and_a_change_of_nothing_is_not() {
     grants::set_holders(&as_ada, &mut tx, role.id, &[ada]).await.unwrap();
     grants::set_holders(&as_ada, &mut tx, role.id, &[]).await.unwrap();
     let more = ["vm:create".to_owned()];
-    bulkhead_iam::roles::service::add_permissions(&as_ada, &mut tx, role.id, None, &more)
+    bulkhead_iam::roles::service::add_permissions(&as_ada, &mut tx, role.id, None, &more, None)
         .await
         .unwrap();
     bulkhead_iam::roles::service::delete(&as_ada, &mut tx, role.id, None)

@@ -24,7 +24,8 @@ pub use body::{
 use super::page::PageBody;
 use crate::{
     extract::{
-        FreshlyScoped, IfMatch, Json, OptionalJson, PageQuery, Paging, PathId, Query, Requested, Scoped, SignedIn, etag,
+        FreshlyScoped, IdempotencyHeader, IfMatch, Json, OptionalJson, PageQuery, Paging, PathId, Query, Requested,
+        Scoped, SignedIn, etag,
     },
     openapi::{PUBLIC, codes},
     problem::Problem,
@@ -39,21 +40,24 @@ fn shown(invitation: Invitation) -> Response {
 /// Invite somebody
 ///
 /// They get a mail with a link that makes them a member. Whether the address has an account is not told.
+/// Under an `Idempotency-Key` the same request invites once, however often it is sent.
 #[utoipa::path(post, path = "/invitations", operation_id = "create_invitation", tag = "invitations",
+    params(("Idempotency-Key" = Option<String>, Header, description = "1 to 255 printable ASCII characters")),
     responses((status = 201, body = InvitationBody, headers(("Location"), ("ETag")))),
     extensions(("x-permission" = json!(Permission::InvitationCreate.as_str())),
         ("x-problem-codes" = json!(codes(&[Code::TenantReadOnly, Code::QuotaExceeded, Code::AlreadyMember,
-            Code::AlreadyInvited])))))]
+            Code::AlreadyInvited, Code::IdempotencyKeyReused])))))]
 pub async fn create(
     State(state): State<AppState>,
     FreshlyScoped(scope): FreshlyScoped,
+    IdempotencyHeader(key): IdempotencyHeader,
     Json(wanted): Json<CreateInvitation>,
 ) -> Result<Response, Problem> {
     let new = NewInvitation::parse(&wanted.email, &wanted.role_ids, wanted.expires_in_days);
     let new = new.map_err(Problem::invalid)?;
     let mut tx = state.db().tenant(scope.tenant.id).await?;
     let max_pending = state.tenants().max_pending_invitations;
-    let invitation = service::invite(&scope, &mut tx, &new, max_pending).await?;
+    let invitation = service::invite(&scope, &mut tx, &new, max_pending, key.as_deref()).await?;
     tx.commit().await?;
     let location = [(header::LOCATION, format!("/api/v1/invitations/{}", invitation.id))];
     Ok((StatusCode::CREATED, location, shown(invitation)).into_response())
@@ -140,23 +144,26 @@ pub async fn delete(
 /// Send an invitation again
 ///
 /// With a new link; those before it are worth nothing from now on. One that has expired waits again. The caller answers for
-/// its roles from now on.
+/// its roles from now on. Under an `Idempotency-Key` the same request sends one mail, however often it is sent.
 #[utoipa::path(post, path = "/invitations/{id}/resend", operation_id = "resend_invitation", tag = "invitations",
-    params(("id" = String, Path, description = "The invitation")), request_body = ResendInvitation,
+    params(("id" = String, Path, description = "The invitation"),
+        ("Idempotency-Key" = Option<String>, Header, description = "1 to 255 printable ASCII characters")),
+    request_body = ResendInvitation,
     responses((status = 200, body = InvitationBody, headers(("ETag")))),
     extensions(("x-permission" = json!(Permission::InvitationUpdate.as_str())),
         ("x-problem-codes" = json!(codes(&[Code::NotFound, Code::TenantReadOnly, Code::InvitationClosed,
-            Code::InvitationRoleGone])))))]
+            Code::InvitationRoleGone, Code::IdempotencyKeyReused])))))]
 pub async fn resend(
     State(state): State<AppState>,
     FreshlyScoped(scope): FreshlyScoped,
     PathId(id): PathId<InvitationId>,
+    IdempotencyHeader(key): IdempotencyHeader,
     OptionalJson(wanted): OptionalJson<ResendInvitation>,
 ) -> Result<Response, Problem> {
     let lifetime = Lifetime::parse(wanted.expires_in_days);
     let lifetime = lifetime.map_err(|violation| Problem::invalid(vec![violation]))?;
     let mut tx = state.db().tenant(scope.tenant.id).await?;
-    let invitation = service::resend(&scope, &mut tx, id, lifetime).await?;
+    let invitation = service::resend(&scope, &mut tx, id, lifetime, key.as_deref()).await?;
     tx.commit().await?;
     Ok(shown(invitation))
 }

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use bulkhead_kernel::fault::{Code, Fault, Violation};
 use bulkhead_tenancy::DbError;
 
-use crate::{ScopeError, identities::IdentityError, roles::RoleError};
+use crate::{ScopeError, idempotency::IdempotencyError, identities::IdentityError, roles::RoleError};
 
 /// Why somebody may not enter, or members could not be shown.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +34,9 @@ pub enum MemberError {
     /// The request breaks rules.
     #[error("the request is invalid")]
     Invalid(Vec<Violation>),
+    /// The request came under an idempotency key, and that stands against it.
+    #[error("the idempotency key stands against it")]
+    Key(#[from] IdempotencyError),
     /// The database failed.
     #[error("the database failed")]
     Database(#[from] DbError),
@@ -50,6 +53,7 @@ impl Fault for MemberError {
             Self::Role(source) => source.code(),
             Self::Identity(source) => source.code(),
             Self::Invalid(_) => Code::Validation,
+            Self::Key(source) => source.code(),
             Self::Database(source) => source.code(),
         }
     }
@@ -67,6 +71,7 @@ impl Fault for MemberError {
             Self::Invalid(violations) => violations.clone(),
             Self::Role(source) => source.violations(),
             Self::Identity(source) => source.violations(),
+            Self::Key(source) => source.violations(),
             _ => Vec::new(),
         }
     }

@@ -12,7 +12,7 @@ use bulkhead_tenancy::{DbError, OwnerTx, TenantSelector, TenantTx};
 use chrono::{DateTime, Utc};
 use tracing::instrument;
 
-use super::{Authority, Member, MemberChanges, MemberError, NewMember, model::Search, store};
+use super::{Authority, Member, MemberChanges, MemberError, NewMember, idempotency::Key, model::Search, store};
 use crate::{
     Iam, Scope,
     grants::{self, Turn},
@@ -110,15 +110,30 @@ pub async fn find(tx: &mut TenantTx, id: IdentityId) -> Result<Member, MemberErr
 
 /// Makes the person with this address a member, and an identity without a password where they are none. Who was a member
 /// and is inactive is let in again, with the roles they kept. The person gets a mail; the answer is the same, and so is
-/// the work, whether or not the address was known.
+/// the work, whether or not the address was known. Under an idempotency key the same request is answered the same way
+/// without a second mail.
 #[instrument(skip_all)]
-pub async fn add(scope: &Scope, iam: &Iam, new: &NewMember) -> Result<Member, MemberError> {
+pub async fn add(scope: &Scope, iam: &Iam, new: &NewMember, key: Option<&str>) -> Result<Member, MemberError> {
+    let (email, names) = (new.email.as_str(), [new.first_name.as_str(), new.last_name.as_str()]);
+    let body = (email, names, &new.roles);
+    let key = key.map(|key| Key::new(scope, "POST /users", key, &body)).transpose()?;
     let mut tx = iam.db.tenant(scope.tenant.id).await?;
+    if let Some(key) = &key
+        && let Some(earlier) = key.claim(&mut tx, Permission::UserCreate, 201).await?
+    {
+        return Ok(earlier);
+    }
     may_add(scope, &mut tx, new).await?;
-    tx.commit().await?;
+    // Nothing was done so far: the key is free again, until the member is made.
+    drop(tx);
     let names = [&new.first_name, &new.last_name];
     let (id, is_new) = identities::service::claim(iam, &new.email, names).await?;
     let mut tx = iam.db.tenant(scope.tenant.id).await?;
+    if let Some(key) = &key
+        && let Some(earlier) = key.claim(&mut tx, Permission::UserCreate, 201).await?
+    {
+        return Ok(earlier);
+    }
     let (turn, roles) = may_add(scope, &mut tx, new).await?;
     let member = insert(scope, &mut tx, turn, id, new, &roles).await?;
     let template = if is_new {
@@ -128,7 +143,35 @@ pub async fn add(scope: &Scope, iam: &Iam, new: &NewMember) -> Result<Member, Me
     };
     let mail = SendMail { to: id, template };
     bulkhead_jobs::enqueue(&scope.origin, &mut tx, &mail).await?;
+    if let Some(key) = &key {
+        key.keep(&mut tx, &member).await?;
+    }
     tx.commit().await?;
+    Ok(member)
+}
+
+/// Gives a member one more role, as [`grants::service::assign`]; under an idempotency key the same request is answered the
+/// same way, whatever the member has by then.
+#[instrument(skip_all)]
+pub async fn assign_role(
+    scope: &Scope,
+    tx: &mut TenantTx,
+    id: IdentityId,
+    role: &str,
+    key: Option<&str>,
+) -> Result<Member, MemberError> {
+    let route = "POST /tenants/{id}/users/{uid}/roles";
+    let key = key.map(|key| Key::new(scope, route, key, &(id, role))).transpose()?;
+    if let Some(key) = &key
+        && let Some(earlier) = key.claim(tx, Permission::RoleAssignUsers, 200).await?
+    {
+        return Ok(earlier);
+    }
+    grants::service::assign(scope, tx, id, role).await?;
+    let member = find(tx, id).await?;
+    if let Some(key) = &key {
+        key.keep(tx, &member).await?;
+    }
     Ok(member)
 }
 
