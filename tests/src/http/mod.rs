@@ -13,6 +13,7 @@ mod keys;
 mod lifecycle;
 mod operations;
 mod outages;
+mod preconditions;
 mod purge;
 mod roles;
 mod sign_up;

@@ -272,11 +272,13 @@ impl Walk<'_> {
             }
             Try::SetActive(person, is_active) => {
                 let changes = active(*is_active);
-                members::update(&scope, &mut tx, self.people[*person], &changes)
+                members::update(&scope, &mut tx, self.people[*person], None, &changes)
                     .await
                     .is_ok()
             }
-            Try::Remove(person) => members::remove(&scope, &mut tx, self.people[*person]).await.is_ok(),
+            Try::Remove(person) => members::remove(&scope, &mut tx, self.people[*person], None)
+                .await
+                .is_ok(),
             Try::Add(..) => false,
         };
         if is_done {

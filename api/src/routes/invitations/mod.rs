@@ -78,7 +78,7 @@ pub async fn list(
     let status = query.status.as_deref().map(str::parse).transpose();
     let status = status.map_err(|violation: Violation| Problem::invalid(vec![violation]))?;
     let mut tx = state.db().tenant(scope.tenant.id).await?;
-    let invitations = service::list(&scope, &mut tx, status, page).await?;
+    let invitations = service::list(&scope, &mut tx, status, query.search.as_deref(), page).await?;
     tx.commit().await?;
     Ok(Json(PageBody::of(invitations, InvitationBody::from)))
 }
@@ -105,7 +105,7 @@ pub async fn get(
 /// The link in the mail stays good. The caller answers for the roles from now on.
 #[utoipa::path(patch, path = "/invitations/{id}", operation_id = "update_invitation", tag = "invitations",
     params(("id" = String, Path, description = "The invitation"),
-        ("If-Match" = Option<String>, Header, description = "The ETag that the caller last saw")),
+        ("If-Match" = Option<String>, Header, description = "The `ETag` last seen")),
     responses((status = 200, body = InvitationBody, headers(("ETag")))),
     extensions(("x-permission" = json!(Permission::InvitationUpdate.as_str())),
         ("x-problem-codes" = json!(codes(&[Code::NotFound, Code::TenantReadOnly, Code::InvitationClosed,
@@ -127,16 +127,20 @@ pub async fn update(
 ///
 /// Its link is worth nothing from now on. Asking again changes nothing.
 #[utoipa::path(delete, path = "/invitations/{id}", operation_id = "delete_invitation", tag = "invitations",
-    params(("id" = String, Path, description = "The invitation")), responses((status = 204)),
+    params(("id" = String, Path, description = "The invitation"),
+        ("If-Match" = Option<String>, Header, description = "The `ETag` last seen")),
+    responses((status = 204)),
     extensions(("x-permission" = json!(Permission::InvitationDelete.as_str())),
-        ("x-problem-codes" = json!(codes(&[Code::NotFound, Code::TenantReadOnly, Code::InvitationClosed])))))]
+        ("x-problem-codes" = json!(codes(&[Code::NotFound, Code::TenantReadOnly, Code::InvitationClosed,
+            Code::PreconditionFailed])))))]
 pub async fn delete(
     State(state): State<AppState>,
     FreshlyScoped(scope): FreshlyScoped,
     PathId(id): PathId<InvitationId>,
+    IfMatch(seen): IfMatch,
 ) -> Result<StatusCode, Problem> {
     let mut tx = state.db().tenant(scope.tenant.id).await?;
-    service::revoke(&scope, &mut tx, id).await?;
+    service::revoke(&scope, &mut tx, id, seen.as_deref()).await?;
     tx.commit().await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -82,13 +82,16 @@ pub(super) async fn has_active(tx: &mut TenantTx, role: SystemRole) -> Result<bo
     Ok(is_there)
 }
 
-/// Writes these members into the index of memberships: whether they are active, and their mightiest system role;
+/// Raises the versions of these members, and writes them into the index of memberships: whether they are active, and their mightiest system role;
 /// `custom` for who has roles of the tenant's own alone, `none` for who has none. False where an active one is nobody here.
 pub(super) async fn set_memberships(tx: &mut TenantTx, members: &[IdentityId]) -> Result<bool, DbError> {
     tx.require_home()?;
     let mightiest_first = SystemRole::ALL.map(|role| role.as_str().to_owned());
     let rows = sqlx::query!(
         r#"
+        WITH raised AS (
+            UPDATE members SET version = version + 1 WHERE identity_id = ANY ($1) RETURNING identity_id, status
+        )
         SELECT control.set_membership(m.identity_id, coalesce(
             (SELECT lower(r.name)
              FROM member_roles AS g
@@ -100,8 +103,7 @@ pub(super) async fn set_memberships(tx: &mut TenantTx, members: &[IdentityId]) -
             CASE WHEN EXISTS (SELECT FROM member_roles AS g WHERE g.identity_id = m.identity_id) THEN 'custom' ELSE 'none' END),
             m.status) AS "is_somebody!",
                m.status = 'active' AS "is_active!"
-        FROM members AS m
-        WHERE m.identity_id = ANY ($1)
+        FROM raised AS m
         "#,
         &uuids(members),
         &mightiest_first,

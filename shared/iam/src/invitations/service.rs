@@ -20,6 +20,7 @@ use crate::{
     members,
     permissions::Permission,
     roles::{self, Role, RoleError},
+    search::Search,
 };
 
 /// Invites somebody to become a member with roles that the principal may give. No more than `max_pending` wait at a time.
@@ -81,16 +82,19 @@ fn already_invited(error: DbError) -> InvitationError {
     }
 }
 
-/// One page of invitations, the newest first; only those of `status` where it is given.
+/// One page of invitations, the newest first; only those of `status` where it is given. `search` looks at the address.
 #[instrument(skip_all)]
 pub async fn list(
     scope: &Scope,
     tx: &mut TenantTx,
     status: Option<Status>,
+    search: Option<&str>,
     page: PageRequest,
 ) -> Result<Page<Invitation>, InvitationError> {
     scope.require(Permission::InvitationRead)?;
-    let (items, total) = store::list(tx, status, page, scope.clock.now()).await?;
+    let search = search.map(Search::parse).transpose();
+    let search = search.map_err(|violation| InvitationError::Invalid(vec![violation]))?;
+    let (items, total) = store::list(tx, status, search.as_ref(), page, scope.clock.now()).await?;
     Ok(Page {
         items,
         total,
@@ -122,9 +126,7 @@ pub async fn update(
 ) -> Result<Invitation, InvitationError> {
     let role_ids = parse_roles(role_ids).map_err(InvitationError::Invalid)?;
     let (turn, before) = lock(scope, tx, Permission::InvitationUpdate, id).await?;
-    if seen.is_some_and(|versions| !versions.contains(&before.version)) {
-        return Err(InvitationError::Changed);
-    }
+    require_seen(&before, seen)?;
     if before.status != Status::Pending {
         return Err(InvitationError::Closed(before.status));
     }
@@ -176,14 +178,19 @@ pub async fn resend(
     kept(scope, tx, id, key.as_ref()).await
 }
 
-/// Takes an invitation back. Done before: nothing.
+/// Takes an invitation back; with `seen` only if it still has one of these versions. Done before: nothing.
 #[instrument(skip_all)]
-pub async fn revoke(scope: &Scope, tx: &mut TenantTx, id: InvitationId) -> Result<(), InvitationError> {
+pub async fn revoke(
+    scope: &Scope,
+    tx: &mut TenantTx,
+    id: InvitationId,
+    seen: Option<&[i64]>,
+) -> Result<(), InvitationError> {
     let (_turn, before) = lock(scope, tx, Permission::InvitationDelete, id).await?;
     match before.status {
         Status::Accepted => return Err(InvitationError::Closed(before.status)),
         _ if before.closed_at.is_some() => return Ok(()),
-        _ => {}
+        _ => require_seen(&before, seen)?,
     }
     store::set_closed(tx, id, Status::Revoked, None, scope.clock.now()).await?;
     let event = scope.event("invitation.revoke").on("invitation", id);
@@ -200,6 +207,14 @@ async fn lock(
 ) -> Result<(Turn, Invitation), InvitationError> {
     let turn = Turn::take_to(scope, tx, permission).await?;
     Ok((turn, find(scope, tx, id).await?))
+}
+
+fn require_seen(invitation: &Invitation, seen: Option<&[i64]>) -> Result<(), InvitationError> {
+    if seen.is_none_or(|versions| versions.contains(&invitation.version)) {
+        Ok(())
+    } else {
+        Err(InvitationError::Changed)
+    }
 }
 
 async fn send(scope: &Scope, tx: &mut TenantTx, id: InvitationId, generation: i32) -> Result<(), InvitationError> {

@@ -22,6 +22,9 @@ pub enum MemberError {
     /// There is no such member.
     #[error("no such member")]
     NotFound,
+    /// The member is not as the caller last saw them.
+    #[error("another version")]
+    Changed,
     /// The person is a member already.
     #[error("already a member")]
     AlreadyMember,
@@ -49,6 +52,7 @@ impl Fault for MemberError {
             Self::SessionEnded => Code::SessionEnded,
             Self::Forbidden(source) => source.code(),
             Self::NotFound => Code::NotFound,
+            Self::Changed => Code::PreconditionFailed,
             Self::AlreadyMember => Code::AlreadyMember,
             Self::Role(source) => source.code(),
             Self::Identity(source) => source.code(),

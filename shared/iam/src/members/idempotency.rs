@@ -53,6 +53,7 @@ struct Answer {
     last_name: String,
     is_active: bool,
     roles: Vec<String>,
+    version: i64,
 }
 
 impl From<&Member> for Answer {
@@ -65,6 +66,7 @@ impl From<&Member> for Answer {
             last_name: member.last_name,
             is_active: member.is_active,
             roles: member.roles,
+            version: member.version,
         }
     }
 }
@@ -78,6 +80,7 @@ impl From<Answer> for Member {
             last_name: answer.last_name,
             is_active: answer.is_active,
             roles: answer.roles,
+            version: answer.version,
         }
     }
 }

@@ -12,13 +12,14 @@ use bulkhead_tenancy::{DbError, OwnerTx, TenantSelector, TenantTx};
 use chrono::{DateTime, Utc};
 use tracing::instrument;
 
-use super::{Authority, Member, MemberChanges, MemberError, NewMember, idempotency::Key, model::Search, store};
+use super::{Authority, Member, MemberChanges, MemberError, NewMember, idempotency::Key, store};
 use crate::{
     Iam, Scope,
     grants::{self, Turn},
     identities, memberships,
     permissions::{Permission, SystemRole},
     roles::{self, Role},
+    search::Search,
 };
 
 /// What the person may do in the tenant, at most a second old.
@@ -209,6 +210,7 @@ async fn insert(
         last_name: new.last_name.as_str().to_owned(),
         is_active: true,
         roles: Vec::new(),
+        version: 0,
     };
     let member = admit(tx, turn, &person, scope.person()?.identity, roles, scope.clock.now()).await?;
     let event = scope.event("user.create").on("user", id);
@@ -241,15 +243,17 @@ pub(crate) async fn admit(
     find(tx, person.id).await
 }
 
-/// Renames a member within the tenant, lets them in or keeps them out. Who is kept out keeps their roles.
+/// Renames a member within the tenant, lets them in or keeps them out; with `seen` only if they still have one of these
+/// versions. Who is kept out keeps their roles.
 #[instrument(skip_all)]
 pub async fn update(
     scope: &Scope,
     tx: &mut TenantTx,
     id: IdentityId,
+    seen: Option<&[i64]>,
     changes: &MemberChanges,
 ) -> Result<Member, MemberError> {
-    let (turn, before) = lock(scope, tx, Permission::UserUpdate, id).await?;
+    let (turn, before) = lock(scope, tx, Permission::UserUpdate, id, seen).await?;
     let mut after = before.clone();
     if let Some(is_active) = changes.is_active {
         after.is_active = is_active;
@@ -265,6 +269,7 @@ pub async fn update(
     }
     store::upsert(tx, &after, scope.clock.now()).await?;
     turn.finish(tx, &[id]).await?;
+    after.version += 1;
     let event = scope.event("user.update").on("user", id);
     let event = event
         .change("is_active", before.is_active, after.is_active)
@@ -274,10 +279,11 @@ pub async fn update(
     Ok(after)
 }
 
-/// Removes a member from the tenant with all roles; the person stays who they are everywhere else.
+/// Removes a member from the tenant with all roles; with `seen` only if they still have one of these versions. The person
+/// stays who they are everywhere else.
 #[instrument(skip_all)]
-pub async fn remove(scope: &Scope, tx: &mut TenantTx, id: IdentityId) -> Result<(), MemberError> {
-    let (turn, member) = lock(scope, tx, Permission::UserDelete, id).await?;
+pub async fn remove(scope: &Scope, tx: &mut TenantTx, id: IdentityId, seen: Option<&[i64]>) -> Result<(), MemberError> {
+    let (turn, member) = lock(scope, tx, Permission::UserDelete, id, seen).await?;
     store::delete(tx, id).await?;
     turn.finish(tx, &[]).await?;
     let event = scope.event("user.delete").on("user", id);
@@ -291,10 +297,14 @@ async fn lock(
     tx: &mut TenantTx,
     permission: Permission,
     id: IdentityId,
+    seen: Option<&[i64]>,
 ) -> Result<(Turn, Member), MemberError> {
     let turn = Turn::take_to(scope, tx, permission).await?;
     let member = find(tx, id).await?;
     turn.require_above(tx, &[id]).await?;
+    if seen.is_some_and(|versions| !versions.contains(&member.version)) {
+        return Err(MemberError::Changed);
+    }
     Ok((turn, member))
 }
 
