@@ -4,7 +4,8 @@ use http::Method;
 use serde_json::{Value, json};
 use sqlx::AssertSqlSafe;
 
-use crate::harness::{Answer, App, Client, Founder, Options};
+use super::access::{operations, target};
+use crate::harness::{Answer, App, Founder, Options};
 
 /// Every POST that does not take the header, with the reason.
 const WITHOUT: [(&str, &str); 21] = [
@@ -46,19 +47,6 @@ const WITHOUT: [(&str, &str); 21] = [
 /// Of those that run the platform, what leads to a state of a tenant.
 const TO_A_STATE: [&str; 3] = ["suspend", "resume", "restore"];
 
-async fn posts(client: &Client) -> Vec<(String, Value)> {
-    let document = client.get("/openapi.json").await.expect(200);
-    let paths = document["paths"].as_object().unwrap().iter();
-    paths
-        .filter_map(|(path, item)| Some((path.clone(), item.get("post")?.clone())))
-        .collect()
-}
-
-fn takes_the_header(operation: &Value) -> bool {
-    let mut headers = operation["parameters"].as_array().into_iter().flatten();
-    headers.any(|header| header["name"] == "Idempotency-Key")
-}
-
 #[tokio::test]
 async fn every_post_takes_a_key_or_is_known_to_need_none() {
     let app = App::start().await;
@@ -69,26 +57,27 @@ async fn every_post_takes_a_key_or_is_known_to_need_none() {
         leads_to_a_state.is_some_and(|verb| TO_A_STATE.contains(&verb))
             || WITHOUT.iter().any(|(known, _)| *known == path)
     };
-    let too_long = "x".repeat(256);
+    let document = app.client.get("/openapi.json").await.expect(200);
     let mut n_without = 0;
-    for (path, operation) in posts(&app.client).await {
-        assert_eq!(takes_the_header(&operation), !without(&path), "POST {path}");
-        if without(&path) {
+    let posts = operations(&document).into_iter();
+    for operation in posts.filter(|operation| operation.method == Method::POST) {
+        let path = &operation.path;
+        let parameters = document["paths"][path]["post"]["parameters"].as_array();
+        let takes_it = parameters.is_some_and(|all| all.iter().any(|one| one["name"] == "Idempotency-Key"));
+        assert_eq!(takes_it, !without(path), "POST {path}");
+        if !takes_it {
             n_without += 1;
             continue;
         }
         // What is no key is told by whoever reads the header.
-        let client = match operation["x-permission"].as_str() {
-            Some("operator") => &operator,
+        let client = match operation.permission.as_str() {
+            "operator" => &operator,
             _ => &ada.client,
         };
-        let body = operation["requestBody"]["content"]["application/json"]["example"].clone();
-        let path = path.replacen("/tenants/{id}", &format!("/tenants/{}", ada.tenant), 1);
-        let answer = client
-            .with_header("idempotency-key", &too_long)
-            .post(&path, &body)
-            .await;
-        let problem = answer.expect_problem(422, "validation");
+        let client = client.with_header("idempotency-key", "x".repeat(256));
+        let body = operation.body.clone().unwrap_or_default();
+        let answer = client.send(Method::POST, &target(&operation, ada.tenant), "application/json", body);
+        let problem = answer.await.expect_problem(422, "validation");
         assert_eq!(problem["errors"][0]["pointer"], "Idempotency-Key", "{path}: {problem}");
     }
     assert_eq!(n_without, WITHOUT.len() + TO_A_STATE.len(), "the list may only shrink");
@@ -114,7 +103,13 @@ struct Call {
 
 impl Scene {
     async fn new() -> Self {
-        let app = App::with(Options::default()).await;
+        // A repetition is one more call to a throttle.
+        let settings = vec![("BULKHEAD__AUTH__RESENDS_PER_INVITATION", "50".to_owned())];
+        let app = App::with(Options {
+            settings,
+            ..Options::default()
+        })
+        .await;
         let ada = app.founder("acme").await;
         let made = async |path: &str, body: Value| {
             let made = ada.client.post(path, &body).await.expect(201);

@@ -4,6 +4,7 @@ mod access;
 mod api_keys;
 mod authority;
 mod bad_input;
+mod bounds;
 mod crash;
 mod foreign_ids;
 mod guessing;

@@ -20,7 +20,8 @@ pub use body::{
 use super::page::PageBody;
 use crate::{
     extract::{
-        FreshlyScoped, IdempotencyHeader, IfMatch, Json, PageQuery, Paging, PathId, Query, Requested, Scoped, etag,
+        ClientAddress, FreshlyScoped, IdempotencyHeader, IfMatch, Json, PageQuery, Paging, PathId, Query, Requested,
+        Scoped, etag,
     },
     openapi::{PUBLIC, codes},
     problem::Problem,
@@ -151,15 +152,18 @@ pub async fn revoke(
 
 /// Report an API key that was found where it should not be
 ///
-/// A key that works ends at once, and its owner gets a mail. The answer is the same whatever is sent.
+/// A key that works ends at once, and its owner gets a mail. The answer is the same whatever is sent. One text may be sent
+/// only so often, and one address may send only so many.
 #[utoipa::path(post, path = "/api-keys/report-leak", operation_id = "report_leaked_api_key", tag = "api-keys",
     responses((status = 202, body = LeakReported)),
-    extensions(("x-permission" = json!(PUBLIC)), ("x-problem-codes" = json!(codes(&[Code::DatabaseUnavailable])))))]
+    extensions(("x-permission" = json!(PUBLIC)), ("x-problem-codes" = json!(codes(&[Code::RateLimited, Code::DatabaseUnavailable])))))]
 pub async fn report_leak(
     State(state): State<AppState>,
     Requested(origin): Requested,
+    ClientAddress(from): ClientAddress,
     Json(report): Json<ReportLeak>,
 ) -> Result<(StatusCode, Json<LeakReported>), Problem> {
+    state.throttles().links.spend(report.key.trim(), from).await?;
     api_keys::report(state.iam(), &report.key, &origin).await?;
     Ok((StatusCode::ACCEPTED, Json(LeakReported::default())))
 }

@@ -15,6 +15,7 @@ use bulkhead_kernel::{
     fault::{Code, Violation},
     ids::InvitationId,
 };
+use bulkhead_traffic::Outcome;
 
 pub use body::{
     AcceptInvitation, AcceptedBody, CreateInvitation, InvitationBody, InvitationQuery, InvitedRoleBody,
@@ -24,8 +25,8 @@ pub use body::{
 use super::page::PageBody;
 use crate::{
     extract::{
-        FreshlyScoped, IdempotencyHeader, IfMatch, Json, OptionalJson, PageQuery, Paging, PathId, Query, Requested,
-        Scoped, SignedIn, etag,
+        ClientAddress, FreshlyScoped, IdempotencyHeader, IfMatch, Json, OptionalJson, PageQuery, Paging, PathId, Query,
+        Requested, Scoped, SignedIn, etag,
     },
     openapi::{PUBLIC, codes},
     problem::Problem,
@@ -149,6 +150,7 @@ pub async fn delete(
 ///
 /// With a new link; those before it are worth nothing from now on. One that has expired waits again. The caller answers for
 /// its roles from now on. Under an `Idempotency-Key` the same request sends one mail, however often it is sent.
+/// Only so many mails go out for one invitation in an hour.
 #[utoipa::path(post, path = "/invitations/{id}/resend", operation_id = "resend_invitation", tag = "invitations",
     params(("id" = String, Path, description = "The invitation"),
         ("Idempotency-Key" = Option<String>, Header, description = "1 to 255 printable ASCII characters")),
@@ -156,20 +158,34 @@ pub async fn delete(
     responses((status = 200, body = InvitationBody, headers(("ETag")))),
     extensions(("x-permission" = json!(Permission::InvitationUpdate.as_str())),
         ("x-problem-codes" = json!(codes(&[Code::NotFound, Code::TenantReadOnly, Code::InvitationClosed,
-            Code::InvitationRoleGone, Code::IdempotencyKeyReused])))))]
+            Code::InvitationRoleGone, Code::IdempotencyKeyReused, Code::RateLimited])))))]
 pub async fn resend(
     State(state): State<AppState>,
     FreshlyScoped(scope): FreshlyScoped,
+    ClientAddress(from): ClientAddress,
     PathId(id): PathId<InvitationId>,
     IdempotencyHeader(key): IdempotencyHeader,
     OptionalJson(wanted): OptionalJson<ResendInvitation>,
 ) -> Result<Response, Problem> {
     let lifetime = Lifetime::parse(wanted.expires_in_days);
     let lifetime = lifetime.map_err(|violation| Problem::invalid(vec![violation]))?;
-    let mut tx = state.db().tenant(scope.tenant.id).await?;
-    let invitation = service::resend(&scope, &mut tx, id, lifetime, key.as_deref()).await?;
-    tx.commit().await?;
-    Ok(shown(invitation))
+    let throttle = &state.throttles().resends;
+    let allowed = throttle.check(&id.to_string(), from).await?;
+    let resent = async {
+        let mut tx = state.db().tenant(scope.tenant.id).await?;
+        let invitation = service::resend(&scope, &mut tx, id, lifetime, key.as_deref()).await?;
+        tx.commit().await?;
+        Ok(shown(invitation))
+    };
+    let resent = resent.await;
+    // What was refused sends no mail.
+    let outcome = if resent.is_ok() {
+        Outcome::Failed
+    } else {
+        Outcome::Undecided
+    };
+    throttle.record(allowed, outcome).await;
+    resent
 }
 
 /// See what a link offers
@@ -180,8 +196,10 @@ pub async fn resend(
     extensions(("x-permission" = json!(PUBLIC)), ("x-problem-codes" = json!(token_codes(&[])))))]
 pub async fn lookup(
     State(state): State<AppState>,
+    ClientAddress(from): ClientAddress,
     Json(wanted): Json<LookupInvitation>,
 ) -> Result<Json<OfferBody>, Problem> {
+    state.throttles().links.spend(wanted.token.expose(), from).await?;
     let offer = acceptance::lookup(state.iam(), wanted.token.expose()).await?;
     Ok(Json(offer.into()))
 }
@@ -200,8 +218,10 @@ pub async fn accept(
     State(state): State<AppState>,
     signed_in: Option<SignedIn>,
     Requested(origin): Requested,
+    ClientAddress(from): ClientAddress,
     Json(wanted): Json<AcceptInvitation>,
 ) -> Result<Json<AcceptedBody>, Problem> {
+    state.throttles().links.spend(wanted.token.expose(), from).await?;
     let (iam, token) = (state.iam(), wanted.token.clone());
     let Some(caller) = signed_in else {
         let accepted = acceptance::accept_as_new(iam, &origin, token.expose(), wanted.person()).await?;
@@ -223,6 +243,7 @@ fn token_codes(more: &[Code]) -> Vec<&'static str> {
         Code::InvitationExpired,
         Code::InvitationRevoked,
         Code::InvitationUsed,
+        Code::RateLimited,
         Code::DatabaseUnavailable,
         Code::TenantVersionNotServed,
     ];
