@@ -76,8 +76,9 @@ async fn every_post_takes_a_key_or_is_known_to_need_none() {
         };
         let client = client.with_header("idempotency-key", "x".repeat(256));
         let body = operation.body.clone().unwrap_or_default();
-        let answer = client.send(Method::POST, &target(&operation, ada.tenant), "application/json", body);
-        let problem = answer.await.expect_problem(422, "validation");
+        let target = target(&operation, ada.tenant);
+        let answer = client.send(Method::POST, &target, "application/json", body).await;
+        let problem = answer.expect_problem(422, "validation");
         assert_eq!(problem["errors"][0]["pointer"], "Idempotency-Key", "{path}: {problem}");
     }
     assert_eq!(n_without, WITHOUT.len() + TO_A_STATE.len(), "the list may only shrink");

@@ -170,7 +170,8 @@ pub async fn resend(
     let lifetime = Lifetime::parse(wanted.expires_in_days);
     let lifetime = lifetime.map_err(|violation| Problem::invalid(vec![violation]))?;
     let throttle = &state.throttles().resends;
-    let allowed = throttle.check(&id.to_string(), from).await?;
+    // Who names an invitation of another tenant takes nothing from its budget.
+    let allowed = throttle.check(&format!("{} {id}", scope.tenant.id), from).await?;
     let resent = async {
         let mut tx = state.db().tenant(scope.tenant.id).await?;
         let invitation = service::resend(&scope, &mut tx, id, lifetime, key.as_deref()).await?;
