@@ -5,6 +5,7 @@ mod api_keys;
 mod authority;
 mod bad_input;
 mod bounds;
+mod cost;
 mod crash;
 mod foreign_ids;
 mod guessing;
