@@ -73,6 +73,10 @@ pub struct Throttles {
     pub sign_in: SignInThrottle,
     /// Mails that somebody asks for.
     pub mails: SignInThrottle,
+    /// Links and keys that somebody presents without being signed in.
+    pub links: SignInThrottle,
+    /// Mails for invitations that are sent again.
+    pub resends: SignInThrottle,
 }
 
 impl FromRef<AppState> for RequestLimits {

@@ -8,6 +8,8 @@ CREATE TABLE members
     first_name  text        NOT NULL,
     last_name   text        NOT NULL,
     status      text        NOT NULL DEFAULT 'active',
+    -- Rises with every change of the names, the status or the roles; the ETag.
+    version     bigint      NOT NULL DEFAULT 1,
     created_at  timestamptz NOT NULL DEFAULT now(),
     updated_at  timestamptz NOT NULL DEFAULT now(),
     CONSTRAINT members_pkey PRIMARY KEY (identity_id),

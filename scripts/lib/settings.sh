@@ -69,6 +69,8 @@ write_env() {
             assignment BULKHEAD_METRICS_URL "http://$BULKHEAD__SERVER__INTERNAL_LISTEN/metrics"
             assignment BULKHEAD_API_PID "$(pid_of "$DEV/api.pid")"
             assignment BULKHEAD_WORKER_PID "$(pid_of "$DEV/worker.pid")"
+            # Without a relay the mails are in the worker's log.
+            assignment BULKHEAD_MAILS "$DEV/worker.log"
             local name
             for name in BULKHEAD_ADMIN_EMAIL BULKHEAD_ADMIN_PASSWORD DATABASE_URL REDIS_URL $(compgen -e BULKHEAD__); do
                 assignment "$name" "${!name}"

@@ -45,15 +45,18 @@ pub(super) async fn serve() -> Result<(), CliError> {
     let clock = Clock::system();
     let keys = Keys::load(&config.auth.keys_dir)?;
     let db = Db::new(&config.database)?;
-    let (limits, mails) = (config.auth.sign_in, config.auth.mails);
+    let limits = config.auth.clone();
     let redis = Redis::start(&config.redis)?;
     let iam = Iam::new(db.clone(), keys, config.auth, clock.clone())?;
     begin_with_keys(&iam).await?;
     redis.settled().await;
     let secret = iam.tokens.derive_secret("sign-in throttle");
+    let throttle = |limits| SignInThrottle::new(redis.clone(), limits, &secret);
     let throttles = Throttles {
-        sign_in: SignInThrottle::new(redis.clone(), limits, &secret),
-        mails: SignInThrottle::new(redis, mails, &secret).counting("mails"),
+        sign_in: throttle(limits.sign_in),
+        mails: throttle(limits.mails).counting("mails"),
+        links: throttle(limits.link_calls).counting("links"),
+        resends: throttle(limits.resends).counting("resends"),
     };
     let (public, internal) = (config.server.listen, config.server.internal_listen);
     let refused = |error| CliError::Listen(public, internal, error);

@@ -159,9 +159,7 @@ pub async fn change(
 async fn admit_mail(state: &AppState, client: ClientAddress, email: &str) -> Result<Email, Problem> {
     let invalid = |_| Problem::invalid(vec![Violation::new("/email", "is not an e-mail address")]);
     let email: Email = email.parse().map_err(invalid)?;
-    let throttle = &state.throttles().mails;
-    let allowed = throttle.check(email.as_str(), client.0).await?;
-    throttle.record(allowed, Outcome::Failed).await;
+    state.throttles().mails.spend(email.as_str(), client.0).await?;
     Ok(email)
 }
 

@@ -17,7 +17,7 @@ use super::{
     users::{self, CreateUser, UpdateUser, UserBody, UserQuery},
 };
 use crate::{
-    extract::{Json, PageQuery, Paging, PathId, PathIds, PathIds3, Query, SignedIn},
+    extract::{IdempotencyHeader, IfMatch, Json, PageQuery, Paging, PathId, PathIds, PathIds3, Query, SignedIn},
     openapi::codes,
     problem::Problem,
     state::AppState,
@@ -70,87 +70,96 @@ pub async fn list(
 
 /// Add somebody to a tenant
 #[utoipa::path(post, path = "/{id}/users", operation_id = "create_tenant_user", tag = "users",
-    params(("id" = String, Path, description = "The tenant")),
-    responses((status = 201, body = UserBody, headers(("Location")))),
+    params(("id" = String, Path, description = "The tenant"),
+        ("Idempotency-Key" = Option<String>, Header, description = "1 to 255 printable ASCII characters")),
+    responses((status = 201, body = UserBody, headers(("Location"), ("ETag")))),
     extensions(("x-permission" = json!(Permission::UserCreate.as_str())),
-        ("x-problem-codes" = json!(codes(&[Code::AlreadyMember, Code::TenantReadOnly])))))]
+        ("x-problem-codes" = json!(codes(&[Code::AlreadyMember, Code::IdempotencyKeyReused, Code::TenantReadOnly])))))]
 pub async fn create(
     State(state): State<AppState>,
     signed_in: SignedIn,
     PathId(id): PathId<TenantId>,
+    IdempotencyHeader(key): IdempotencyHeader,
     Json(wanted): Json<CreateUser>,
 ) -> Result<Response, Problem> {
     let scope = scope_in(&state, signed_in, id).await?;
-    users::create_in(&state, &scope, &wanted).await
+    users::create_in(&state, &scope, &wanted, key.as_deref()).await
 }
 
 /// Show a member of a tenant
 #[utoipa::path(get, path = "/{id}/users/{uid}", operation_id = "get_tenant_user", tag = "users",
     params(("id" = String, Path, description = "The tenant"), ("uid" = String, Path, description = "The user")),
-    responses((status = 200, body = UserBody)),
+    responses((status = 200, body = UserBody, headers(("ETag")))),
     extensions(("x-permission" = json!(Permission::UserRead.as_str())),
         ("x-problem-codes" = json!(codes(&[Code::NotFound])))))]
 pub async fn get(
     State(state): State<AppState>,
     signed_in: SignedIn,
     PathIds(id, user): PathIds<TenantId, IdentityId>,
-) -> Result<Json<UserBody>, Problem> {
+) -> Result<Response, Problem> {
     let scope = scope_in(&state, signed_in, id).await?;
     users::get_in(&state, &scope, user).await
 }
 
 /// Change, activate or deactivate a member of a tenant
 #[utoipa::path(patch, path = "/{id}/users/{uid}", operation_id = "update_tenant_user", tag = "users",
-    params(("id" = String, Path, description = "The tenant"), ("uid" = String, Path, description = "The user")),
-    responses((status = 200, body = UserBody)),
+    params(("id" = String, Path, description = "The tenant"), ("uid" = String, Path, description = "The user"),
+        ("If-Match" = Option<String>, Header, description = "The `ETag` last seen")),
+    responses((status = 200, body = UserBody, headers(("ETag")))),
     extensions(("x-permission" = json!(Permission::UserUpdate.as_str())),
         ("x-problem-codes" = json!(codes(&[Code::NotFound, Code::LastOwner, Code::MemberUnlinked,
-            Code::TenantReadOnly])))))]
+            Code::PreconditionFailed, Code::TenantReadOnly])))))]
 pub async fn update(
     State(state): State<AppState>,
     signed_in: SignedIn,
     PathIds(id, user): PathIds<TenantId, IdentityId>,
+    IfMatch(seen): IfMatch,
     Json(wanted): Json<UpdateUser>,
-) -> Result<Json<UserBody>, Problem> {
+) -> Result<Response, Problem> {
     let scope = scope_in(&state, signed_in, id).await?;
-    users::update_in(&state, &scope, user, &wanted).await
+    users::update_in(&state, &scope, user, seen.as_deref(), &wanted).await
 }
 
 /// Remove a member from a tenant
 #[utoipa::path(delete, path = "/{id}/users/{uid}", operation_id = "delete_tenant_user", tag = "users",
-    params(("id" = String, Path, description = "The tenant"), ("uid" = String, Path, description = "The user")),
+    params(("id" = String, Path, description = "The tenant"), ("uid" = String, Path, description = "The user"),
+        ("If-Match" = Option<String>, Header, description = "The `ETag` last seen")),
     responses((status = 204)),
     extensions(("x-permission" = json!(Permission::UserDelete.as_str())),
-        ("x-problem-codes" = json!(codes(&[Code::NotFound, Code::LastOwner, Code::TenantReadOnly])))))]
+        ("x-problem-codes" = json!(codes(&[Code::NotFound, Code::LastOwner, Code::PreconditionFailed,
+            Code::TenantReadOnly])))))]
 pub async fn delete(
     State(state): State<AppState>,
     signed_in: SignedIn,
     PathIds(id, user): PathIds<TenantId, IdentityId>,
+    IfMatch(seen): IfMatch,
 ) -> Result<StatusCode, Problem> {
     let scope = scope_in(&state, signed_in, id).await?;
-    users::delete_in(&state, &scope, user).await
+    users::delete_in(&state, &scope, user, seen.as_deref()).await
 }
 
 /// Give a user one more role
 ///
 /// A role within what the caller holds, for a user who holds no more than the caller. One they have they keep.
+/// Under an `Idempotency-Key` the same request is answered the same way, whatever they have by then.
 #[utoipa::path(post, path = "/{id}/users/{uid}/roles", operation_id = "assign_user_role", tag = "users",
-    params(("id" = String, Path, description = "The tenant"), ("uid" = String, Path, description = "The user")),
-    responses((status = 200, body = UserBody)),
+    params(("id" = String, Path, description = "The tenant"), ("uid" = String, Path, description = "The user"),
+        ("Idempotency-Key" = Option<String>, Header, description = "1 to 255 printable ASCII characters")),
+    responses((status = 200, body = UserBody, headers(("ETag")))),
     extensions(("x-permission" = json!(Permission::RoleAssignUsers.as_str())),
-        ("x-problem-codes" = json!(codes(&[Code::NotFound, Code::TenantReadOnly])))))]
+        ("x-problem-codes" = json!(codes(&[Code::NotFound, Code::IdempotencyKeyReused, Code::TenantReadOnly])))))]
 pub async fn assign_role(
     State(state): State<AppState>,
     signed_in: SignedIn,
     PathIds(id, user): PathIds<TenantId, IdentityId>,
+    IdempotencyHeader(key): IdempotencyHeader,
     Json(wanted): Json<AssignRole>,
-) -> Result<Json<UserBody>, Problem> {
+) -> Result<Response, Problem> {
     let scope = scope_in(&state, signed_in, id).await?;
     let mut tx = state.db().tenant(scope.tenant.id).await?;
-    grants::service::assign(&scope, &mut tx, user, &wanted.role_id).await?;
-    let member = members::service::find(&mut tx, user).await?;
+    let member = members::service::assign_role(&scope, &mut tx, user, &wanted.role_id, key.as_deref()).await?;
     tx.commit().await?;
-    Ok(Json(member.into()))
+    Ok(users::tagged(member))
 }
 
 /// Take a role from a user

@@ -23,7 +23,7 @@ use tokio::time::{Instant, sleep};
 use utoipa::ToSchema;
 
 use crate::{
-    extract::{IdempotencyHeader, Json, PathId, SignedIn, Wait},
+    extract::{IdempotencyHeader, IfMatch, Json, PathId, SignedIn, Wait, etag},
     openapi::{SIGNED_IN, codes},
     problem::Problem,
     state::AppState,
@@ -190,19 +190,26 @@ pub async fn create(
     Ok(answer(&created, new.name.as_str(), status, wait))
 }
 
+/// With its tag, which a change of it can name.
+fn tagged(profile: Profile, role: String) -> Response {
+    let tag = [(header::ETAG, etag(profile.version()))];
+    (tag, Json(TenantBody::of(profile, Some(role)))).into_response()
+}
+
 /// Show a tenant of the caller
 #[utoipa::path(get, path = "/{id}", operation_id = "get_tenant", tag = "tenants",
-    params(("id" = String, Path, description = "The tenant")), responses((status = 200, body = TenantBody)),
+    params(("id" = String, Path, description = "The tenant")),
+    responses((status = 200, body = TenantBody, headers(("ETag")))),
     extensions(("x-permission" = json!(SIGNED_IN)), ("x-problem-codes" = json!(codes(&[Code::TenantNotFound])))))]
 pub async fn get(
     State(state): State<AppState>,
     signed_in: SignedIn,
     PathId(id): PathId<TenantId>,
-) -> Result<Json<TenantBody>, Problem> {
+) -> Result<Response, Problem> {
     let membership = service::get(state.db(), signed_in.principal.identity, id).await?;
     check_same_tenant(&signed_in, &membership.tenant)?;
     let profile = profile::service::get(state.db(), id).await?;
-    Ok(Json(TenantBody::of(profile, Some(membership.role))))
+    Ok(tagged(profile, membership.role))
 }
 
 /// Change a tenant
@@ -210,22 +217,26 @@ pub async fn get(
 /// What is left out stays. `settings` and `custom_fields` are merge patches (RFC 7396): a member that is `null` goes. The
 /// old slug is free at once.
 #[utoipa::path(patch, path = "/{id}", operation_id = "update_tenant", tag = "tenants",
-    params(("id" = String, Path, description = "The tenant")), responses((status = 200, body = TenantBody)),
+    params(("id" = String, Path, description = "The tenant"),
+        ("If-Match" = Option<String>, Header, description = "The `ETag` last seen")),
+    responses((status = 200, body = TenantBody, headers(("ETag")))),
     extensions(("x-permission" = json!(Permission::TenantUpdate.as_str())),
-        ("x-problem-codes" = json!(codes(&[Code::SlugTaken, Code::TenantReadOnly])))))]
+        ("x-problem-codes" = json!(codes(&[Code::SlugTaken, Code::PreconditionFailed, Code::TenantReadOnly])))))]
 pub async fn update(
     State(state): State<AppState>,
     signed_in: SignedIn,
     PathId(id): PathId<TenantId>,
+    IfMatch(seen): IfMatch,
     Json(wanted): Json<UpdateTenant>,
-) -> Result<Json<TenantBody>, Problem> {
+) -> Result<Response, Problem> {
     let membership = service::get(state.db(), signed_in.principal.identity, id).await?;
     check_same_tenant(&signed_in, &membership.tenant)?;
     let (name, slug) = (wanted.name.as_deref(), wanted.slug.as_deref());
     let changes = Changes::parse(name, slug, wanted.settings, wanted.custom_fields).map_err(Problem::invalid)?;
     let caller = &signed_in.principal;
-    let profile = profile::service::update(&signed_in.origin, state.iam(), caller, id, &changes).await?;
-    Ok(Json(TenantBody::of(profile, Some(membership.role))))
+    let profile =
+        profile::service::update(&signed_in.origin, state.iam(), caller, id, seen.as_deref(), &changes).await?;
+    Ok(tagged(profile, membership.role))
 }
 
 /// The tenant of the path must not be another than that of the token or the header. A founder may go on with an older

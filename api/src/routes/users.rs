@@ -18,7 +18,9 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::page::PageBody;
 use crate::{
-    extract::{FreshlyScoped, Json, PageQuery, Paging, PathId, Query, Scoped, SignedIn},
+    extract::{
+        FreshlyScoped, IdempotencyHeader, IfMatch, Json, PageQuery, Paging, PathId, Query, Scoped, SignedIn, etag,
+    },
     openapi::{SIGNED_IN, codes},
     problem::Problem,
     state::AppState,
@@ -112,6 +114,12 @@ pub struct UpdateUser {
     last_name: Option<String>,
 }
 
+/// With their tag, which a change of them can name.
+pub(super) fn tagged(member: Member) -> Response {
+    let tag = [(header::ETAG, etag(member.version))];
+    (tag, Json(UserBody::from(member))).into_response()
+}
+
 /// Show the caller
 #[utoipa::path(get, path = "/users/me", operation_id = "get_me", tag = "users",
     responses((status = 200, body = UserBody)), extensions(("x-permission" = json!(SIGNED_IN))))]
@@ -166,20 +174,28 @@ pub(super) async fn list_in(
 /// Add somebody to the tenant
 ///
 /// By address: a person who is not known yet gets an account and a mail. The answer does not tell whether they were. Who
-/// is a member but inactive is let in again, with the roles they kept.
+/// is a member but inactive is let in again, with the roles they kept. Under an `Idempotency-Key` the same request adds
+/// them once, however often it is sent.
 #[utoipa::path(post, path = "/users", operation_id = "create_user", tag = "users",
-    responses((status = 201, body = UserBody, headers(("Location")))),
+    params(("Idempotency-Key" = Option<String>, Header, description = "1 to 255 printable ASCII characters")),
+    responses((status = 201, body = UserBody, headers(("Location"), ("ETag")))),
     extensions(("x-permission" = json!(Permission::UserCreate.as_str())),
-        ("x-problem-codes" = json!(codes(&[Code::AlreadyMember, Code::TenantReadOnly])))))]
+        ("x-problem-codes" = json!(codes(&[Code::AlreadyMember, Code::IdempotencyKeyReused, Code::TenantReadOnly])))))]
 pub async fn create(
     State(state): State<AppState>,
     FreshlyScoped(scope): FreshlyScoped,
+    IdempotencyHeader(key): IdempotencyHeader,
     Json(wanted): Json<CreateUser>,
 ) -> Result<Response, Problem> {
-    create_in(&state, &scope, &wanted).await
+    create_in(&state, &scope, &wanted, key.as_deref()).await
 }
 
-pub(super) async fn create_in(state: &AppState, scope: &Scope, wanted: &CreateUser) -> Result<Response, Problem> {
+pub(super) async fn create_in(
+    state: &AppState,
+    scope: &Scope,
+    wanted: &CreateUser,
+    key: Option<&str>,
+) -> Result<Response, Problem> {
     let CreateUser {
         email,
         first_name,
@@ -187,80 +203,94 @@ pub(super) async fn create_in(state: &AppState, scope: &Scope, wanted: &CreateUs
         role_ids,
     } = wanted;
     let new = NewMember::parse(email, first_name, last_name, role_ids).map_err(Problem::invalid)?;
-    let member = members::service::add(scope, state.iam(), &new).await?;
+    let member = members::service::add(scope, state.iam(), &new, key).await?;
     let location = [(header::LOCATION, format!("/api/v1/users/{}", member.id))];
-    Ok((StatusCode::CREATED, location, Json(UserBody::from(member))).into_response())
+    Ok((StatusCode::CREATED, location, tagged(member)).into_response())
 }
 
 /// Show a member
 #[utoipa::path(get, path = "/users/{id}", operation_id = "get_user", tag = "users",
-    params(("id" = String, Path, description = "The user")), responses((status = 200, body = UserBody)),
+    params(("id" = String, Path, description = "The user")),
+    responses((status = 200, body = UserBody, headers(("ETag")))),
     extensions(("x-permission" = json!(Permission::UserRead.as_str())),
         ("x-problem-codes" = json!(codes(&[Code::NotFound])))))]
 pub async fn get(
     State(state): State<AppState>,
     Scoped(scope): Scoped,
     PathId(id): PathId<IdentityId>,
-) -> Result<Json<UserBody>, Problem> {
+) -> Result<Response, Problem> {
     get_in(&state, &scope, id).await
 }
 
-pub(super) async fn get_in(state: &AppState, scope: &Scope, id: IdentityId) -> Result<Json<UserBody>, Problem> {
+pub(super) async fn get_in(state: &AppState, scope: &Scope, id: IdentityId) -> Result<Response, Problem> {
     let mut tx = state.db().tenant(scope.tenant.id).await?;
     let member = members::service::get(scope, &mut tx, id).await?;
     tx.commit().await?;
-    Ok(Json(member.into()))
+    Ok(tagged(member))
 }
 
 /// Change, activate or deactivate a member
 ///
 /// One who holds no more than the caller. Deactivation bites within a second everywhere.
 #[utoipa::path(patch, path = "/users/{id}", operation_id = "update_user", tag = "users",
-    params(("id" = String, Path, description = "The user")), responses((status = 200, body = UserBody)),
+    params(("id" = String, Path, description = "The user"),
+        ("If-Match" = Option<String>, Header, description = "The `ETag` last seen")),
+    responses((status = 200, body = UserBody, headers(("ETag")))),
     extensions(("x-permission" = json!(Permission::UserUpdate.as_str())),
         ("x-problem-codes" = json!(codes(&[Code::NotFound, Code::LastOwner, Code::MemberUnlinked,
-            Code::TenantReadOnly])))))]
+            Code::PreconditionFailed, Code::TenantReadOnly])))))]
 pub async fn update(
     State(state): State<AppState>,
     FreshlyScoped(scope): FreshlyScoped,
     PathId(id): PathId<IdentityId>,
+    IfMatch(seen): IfMatch,
     Json(wanted): Json<UpdateUser>,
-) -> Result<Json<UserBody>, Problem> {
-    update_in(&state, &scope, id, &wanted).await
+) -> Result<Response, Problem> {
+    update_in(&state, &scope, id, seen.as_deref(), &wanted).await
 }
 
 pub(super) async fn update_in(
     state: &AppState,
     scope: &Scope,
     id: IdentityId,
+    seen: Option<&[i64]>,
     wanted: &UpdateUser,
-) -> Result<Json<UserBody>, Problem> {
+) -> Result<Response, Problem> {
     let (first_name, last_name) = (wanted.first_name.as_deref(), wanted.last_name.as_deref());
     let changes = MemberChanges::parse(wanted.is_active, first_name, last_name).map_err(Problem::invalid)?;
     let mut tx = state.db().tenant(scope.tenant.id).await?;
-    let member = members::service::update(scope, &mut tx, id, &changes).await?;
+    let member = members::service::update(scope, &mut tx, id, seen, &changes).await?;
     tx.commit().await?;
-    Ok(Json(member.into()))
+    Ok(tagged(member))
 }
 
 /// Remove a member from the tenant
 ///
 /// One who holds no more than the caller. The person keeps the account and every other tenant.
 #[utoipa::path(delete, path = "/users/{id}", operation_id = "delete_user", tag = "users",
-    params(("id" = String, Path, description = "The user")), responses((status = 204)),
+    params(("id" = String, Path, description = "The user"),
+        ("If-Match" = Option<String>, Header, description = "The `ETag` last seen")),
+    responses((status = 204)),
     extensions(("x-permission" = json!(Permission::UserDelete.as_str())),
-        ("x-problem-codes" = json!(codes(&[Code::NotFound, Code::LastOwner, Code::TenantReadOnly])))))]
+        ("x-problem-codes" = json!(codes(&[Code::NotFound, Code::LastOwner, Code::PreconditionFailed,
+            Code::TenantReadOnly])))))]
 pub async fn delete(
     State(state): State<AppState>,
     FreshlyScoped(scope): FreshlyScoped,
     PathId(id): PathId<IdentityId>,
+    IfMatch(seen): IfMatch,
 ) -> Result<StatusCode, Problem> {
-    delete_in(&state, &scope, id).await
+    delete_in(&state, &scope, id, seen.as_deref()).await
 }
 
-pub(super) async fn delete_in(state: &AppState, scope: &Scope, id: IdentityId) -> Result<StatusCode, Problem> {
+pub(super) async fn delete_in(
+    state: &AppState,
+    scope: &Scope,
+    id: IdentityId,
+    seen: Option<&[i64]>,
+) -> Result<StatusCode, Problem> {
     let mut tx = state.db().tenant(scope.tenant.id).await?;
-    members::service::remove(scope, &mut tx, id).await?;
+    members::service::remove(scope, &mut tx, id, seen).await?;
     tx.commit().await?;
     Ok(StatusCode::NO_CONTENT)
 }

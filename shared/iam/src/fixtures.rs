@@ -4,6 +4,12 @@ use std::time::Duration;
 
 use bulkhead_kernel::config::{Auth, SignInLimits};
 
+const LIMITS: SignInLimits = SignInLimits {
+    failures_per_account: 10,
+    failures_per_address: 50,
+    window: Duration::from_mins(15),
+};
+
 /// Real lifetimes, and hashes as cheap as they get.
 pub(crate) fn settings() -> Auth {
     Auth {
@@ -22,15 +28,9 @@ pub(crate) fn settings() -> Auth {
         argon2_memory_kib: 8,
         argon2_passes: 1,
         password_concurrency: 2,
-        sign_in: SignInLimits {
-            failures_per_account: 10,
-            failures_per_address: 50,
-            window: Duration::from_mins(15),
-        },
-        mails: SignInLimits {
-            failures_per_account: 10,
-            failures_per_address: 50,
-            window: Duration::from_mins(15),
-        },
+        sign_in: LIMITS,
+        mails: LIMITS,
+        link_calls: LIMITS,
+        resends: LIMITS,
     }
 }

@@ -25,6 +25,7 @@ pub mod permissions;
 pub mod relinking;
 pub mod roles;
 mod scope;
+mod search;
 pub mod sessions;
 pub mod signing_keys;
 pub mod tokens;

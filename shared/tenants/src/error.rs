@@ -30,6 +30,9 @@ pub enum TenantError {
     /// There is no such tenant, or the caller may not know of it.
     #[error("tenant not found")]
     NotFound,
+    /// It is not as the caller last saw it.
+    #[error("another version")]
+    Changed,
     /// The tenant's state stands against it; says which.
     #[error("the tenant's state does not allow this")]
     State(&'static str),
@@ -79,6 +82,7 @@ impl Fault for TenantError {
             Self::KeyReused => Code::IdempotencyKeyReused,
             Self::InProgress => Code::IdempotencyInProgress,
             Self::NotFound => Code::TenantNotFound,
+            Self::Changed => Code::PreconditionFailed,
             Self::State(_) => Code::TenantStateConflict,
             Self::Member(source) => source.code(),
             Self::Forbidden(source) => source.code(),

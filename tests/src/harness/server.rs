@@ -1,6 +1,8 @@
 //! The product's own binaries, as processes that can be killed.
 
 use std::{
+    fs::File,
+    io::Write as _,
     path::{Path, PathBuf},
     process::Stdio,
     time::Duration,
@@ -83,9 +85,30 @@ impl Server {
         ended.expect("it ends after SIGTERM").unwrap().success()
     }
 
+    /// Writes its log to a file as well, from its beginning.
+    pub fn copy_log(&self, path: &Path) {
+        let file = File::create(path).unwrap();
+        tokio::spawn(follow(self.exited.clone(), file));
+    }
+
     /// All that the process has written to its log so far.
     pub fn log(&self) -> Vec<String> {
         self.exited.borrow().clone()
+    }
+}
+
+/// Appends to a file what is new in a log.
+async fn follow(mut log: watch::Receiver<Vec<String>>, mut file: File) {
+    let mut n_copied = 0;
+    loop {
+        let new = log.borrow_and_update().get(n_copied..).unwrap_or_default().to_vec();
+        n_copied += new.len();
+        for line in new {
+            writeln!(file, "{line}").unwrap();
+        }
+        if log.changed().await.is_err() {
+            return;
+        }
     }
 }
 

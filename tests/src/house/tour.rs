@@ -13,12 +13,16 @@ const END: &str = "```\n<!-- /tour -->";
 #[tokio::test]
 async fn the_tour_in_the_readme_is_true() {
     let app = App::start().await;
+    let mails = std::env::temp_dir().join(format!("bulkhead-mails-{}", app.db.name()));
+    app.worker.as_ref().unwrap().copy_log(&mails);
     let output = Command::new(root().join("scripts/demo"))
         .arg("--normalise")
         .env("BULKHEAD_URL", app.api.url("public"))
+        .env("BULKHEAD_MAILS", &mails)
         .output()
         .await
         .unwrap();
+    fs::remove_file(&mails).unwrap();
     let played = String::from_utf8(output.stdout).unwrap();
     assert!(
         output.status.success(),

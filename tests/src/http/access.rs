@@ -81,16 +81,16 @@ impl Outcome {
     }
 }
 
-struct Operation {
-    method: Method,
-    path: String,
-    permission: String,
+pub(super) struct Operation {
+    pub(super) method: Method,
+    pub(super) path: String,
+    pub(super) permission: String,
     /// The example of the document, where it takes JSON.
-    body: Option<String>,
+    pub(super) body: Option<String>,
 }
 
 /// All operations, those that end the caller's session last.
-fn operations(document: &Value) -> Vec<Operation> {
+pub(super) fn operations(document: &Value) -> Vec<Operation> {
     let mut all = Vec::new();
     for (path, item) in document["paths"].as_object().unwrap() {
         for (method, operation) in item.as_object().unwrap() {
@@ -108,7 +108,7 @@ fn operations(document: &Value) -> Vec<Operation> {
 }
 
 /// A call that reaches the check of the permission and, where it passes, does no harm to the others.
-fn target(operation: &Operation, tenant: TenantId) -> String {
+pub(super) fn target(operation: &Operation, tenant: TenantId) -> String {
     let (mut path, mut rest) = (String::new(), operation.path.as_str());
     while let Some((before, after)) = rest.split_once('{') {
         let (name, behind) = after.split_once('}').unwrap();

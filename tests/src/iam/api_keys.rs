@@ -203,8 +203,8 @@ async fn a_revocation_bites_here_at_once_and_on_another_process_within_a_second(
     for iam in [&desk.iam, &elsewhere] {
         api_keys::authority(iam, &key, HERE).await.unwrap();
     }
-    service::revoke(&scope, &desk.iam, minted.key.id).await.unwrap();
-    service::revoke(&scope, &desk.iam, minted.key.id).await.unwrap();
+    service::revoke(&scope, &desk.iam, minted.key.id, None).await.unwrap();
+    service::revoke(&scope, &desk.iam, minted.key.id, None).await.unwrap();
     let refused =
         |found: Result<_, ApiKeyError>| matches!(found.map(|_| ()), Err(ApiKeyError::Refused(Refusal::Revoked)));
     assert!(refused(api_keys::authority(&desk.iam, &key, HERE).await));
@@ -262,7 +262,9 @@ async fn an_expired_key_works_again_when_its_end_is_moved() {
         expires_at: Some(End(None)),
         ..Changes::default()
     };
-    service::update(&scope, &desk.iam, minted.key.id, &later).await.unwrap();
+    service::update(&scope, &desk.iam, minted.key.id, None, &later)
+        .await
+        .unwrap();
     api_keys::authority(&desk.iam, &key, HERE).await.unwrap();
 }
 

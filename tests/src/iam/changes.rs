@@ -21,12 +21,12 @@ fn somebody(email: &str, roles: &[String]) -> NewMember {
 }
 
 async fn add(desk: &Desk, scope: &Scope, email: &str, roles: &[String]) -> Result<Member, MemberError> {
-    members::add(scope, &desk.iam, &somebody(email, roles)).await
+    members::add(scope, &desk.iam, &somebody(email, roles), None).await
 }
 
 async fn update(desk: &Desk, scope: &Scope, id: IdentityId, changes: &MemberChanges) -> Result<Member, MemberError> {
     let mut tx = desk.db.tenant(scope.tenant.id).await.unwrap();
-    let member = members::update(scope, &mut tx, id, changes).await?;
+    let member = members::update(scope, &mut tx, id, None, changes).await?;
     tx.commit().await.unwrap();
     Ok(member)
 }
@@ -185,7 +185,7 @@ async fn who_was_deactivated_or_removed_is_let_in_again() {
     assert_eq!((again.id, again.is_active), (bob, true));
     assert_eq!(again.roles, ["member", "viewer"]);
     let mut tx = desk.db.tenant(acme).await.unwrap();
-    members::remove(&as_ada, &mut tx, bob).await.unwrap();
+    members::remove(&as_ada, &mut tx, bob, None).await.unwrap();
     tx.commit().await.unwrap();
     let again = add(&desk, &as_ada, "bob@example.com", &[viewer]).await.unwrap();
     assert_eq!((again.id, again.roles), (bob, vec!["viewer".to_owned()]));
@@ -237,19 +237,21 @@ async fn every_change_is_recorded_once_and_a_change_of_nothing_is_not() {
             .await
             .unwrap();
         grants::set_holders(&as_ada, &mut tx, role.id, &[bob]).await.unwrap();
-        members::update(&as_ada, &mut tx, bob, &active(false)).await.unwrap();
+        members::update(&as_ada, &mut tx, bob, None, &active(false))
+            .await
+            .unwrap();
     }
     grants::unassign(&as_ada, &mut tx, bob, role.id).await.unwrap();
     grants::set_holders(&as_ada, &mut tx, role.id, &[ada]).await.unwrap();
     grants::set_holders(&as_ada, &mut tx, role.id, &[]).await.unwrap();
     let more = ["vm:create".to_owned()];
-    bulkhead_iam::roles::service::add_permissions(&as_ada, &mut tx, role.id, None, &more)
+    bulkhead_iam::roles::service::add_permissions(&as_ada, &mut tx, role.id, None, &more, None)
         .await
         .unwrap();
     bulkhead_iam::roles::service::delete(&as_ada, &mut tx, role.id, None)
         .await
         .unwrap();
-    members::remove(&as_ada, &mut tx, bob).await.unwrap();
+    members::remove(&as_ada, &mut tx, bob, None).await.unwrap();
     tx.commit().await.unwrap();
     assert_eq!(
         actions(&desk, acme).await,

@@ -54,10 +54,10 @@ async fn touches(desk: &Desk, scope: &Scope, member: IdentityId, role: RoleId) -
         ("deactivate", active(false)),
         ("rename", MemberChanges::parse(None, Some("New"), None).unwrap()),
     ] {
-        let done = members::update(scope, &mut begin().await, member, &changes).await;
+        let done = members::update(scope, &mut begin().await, member, None, &changes).await;
         outcomes.push((name, code(done.map(drop).map_err(|e| e.code()))));
     }
-    let done = members::remove(scope, &mut begin().await, member).await;
+    let done = members::remove(scope, &mut begin().await, member, None).await;
     outcomes.push(("remove", code(done.map_err(|e| e.code()))));
     let done = grants::unassign(scope, &mut begin().await, member, role).await;
     outcomes.push(("unassign", code(done.map_err(|e| e.code()))));
@@ -151,7 +151,7 @@ async fn nobody_touches_a_member_who_holds_more() {
         }
         // Letting somebody in again gives them all they kept.
         let mut tx = desk.db.tenant(acme).await.unwrap();
-        let refused = members::update(&as_adam, &mut tx, otto, &active(true)).await;
+        let refused = members::update(&as_adam, &mut tx, otto, None, &active(true)).await;
         assert_eq!(refused.unwrap_err().code(), Code::Forbidden, "{status}");
         drop(tx);
         let refused = assign(&desk, &as_adam, otto, viewer).await.unwrap_err();
@@ -222,11 +222,13 @@ async fn of_two_hundred_mutual_demotions_at_once_an_owner_remains() {
                 0 => grants::unassign(scope, &mut tx, victim, owner)
                     .await
                     .map_err(|e| e.code()),
-                1 => members::update(scope, &mut tx, victim, &active(false))
+                1 => members::update(scope, &mut tx, victim, None, &active(false))
                     .await
                     .map(drop)
                     .map_err(|e| e.code()),
-                _ => members::remove(scope, &mut tx, victim).await.map_err(|e| e.code()),
+                _ => members::remove(scope, &mut tx, victim, None)
+                    .await
+                    .map_err(|e| e.code()),
             };
             if done.is_ok() {
                 tx.commit().await?;
@@ -289,14 +291,14 @@ async fn the_index_of_memberships_shows_the_leading_role_and_whether_one_may_ent
     }
     for is_active in [false, true] {
         let mut tx = desk.db.tenant(acme).await.unwrap();
-        members::update(&as_ada, &mut tx, bob, &active(is_active))
+        members::update(&as_ada, &mut tx, bob, None, &active(is_active))
             .await
             .unwrap();
         tx.commit().await.unwrap();
         assert_eq!(show().await.1, if is_active { "active" } else { "inactive" });
     }
     let mut tx = desk.db.tenant(acme).await.unwrap();
-    members::remove(&as_ada, &mut tx, bob).await.unwrap();
+    members::remove(&as_ada, &mut tx, bob, None).await.unwrap();
     tx.commit().await.unwrap();
     assert_eq!(shown(&desk, bob, acme).await, None);
 }

@@ -235,14 +235,14 @@ impl Walk<'_> {
         if let Try::Add(person, numbers) = what {
             let role_ids: Vec<_> = numbers.iter().map(|number| role(number).to_string()).collect();
             let new = NewMember::parse(&email(*person), "A", "B", &role_ids).unwrap();
-            return (members::add(&scope, &self.desk.iam, &new).await.is_ok(), None);
+            return (members::add(&scope, &self.desk.iam, &new, None).await.is_ok(), None);
         }
         let mut tx = self.desk.db.tenant(self.tenant).await.unwrap();
         let mut made = None;
         let is_done = match what {
             Try::CreateRole(set) => {
                 let new = NewRole::parse(&format!("role {step}"), "", &ids(*set)).unwrap();
-                let created = roles::create(&scope, &mut tx, &new).await;
+                let created = roles::create(&scope, &mut tx, &new, None).await;
                 made = created.as_ref().ok().map(|role| role.id);
                 created.is_ok()
             }
@@ -272,11 +272,13 @@ impl Walk<'_> {
             }
             Try::SetActive(person, is_active) => {
                 let changes = active(*is_active);
-                members::update(&scope, &mut tx, self.people[*person], &changes)
+                members::update(&scope, &mut tx, self.people[*person], None, &changes)
                     .await
                     .is_ok()
             }
-            Try::Remove(person) => members::remove(&scope, &mut tx, self.people[*person]).await.is_ok(),
+            Try::Remove(person) => members::remove(&scope, &mut tx, self.people[*person], None)
+                .await
+                .is_ok(),
             Try::Add(..) => false,
         };
         if is_done {

@@ -38,7 +38,7 @@ async fn company(desk: &Desk) -> (TenantId, Scope, Scope) {
 
 pub(super) async fn create(desk: &Desk, scope: &Scope, new: &NewRole) -> Result<Role, RoleError> {
     let mut tx = desk.db.tenant(scope.tenant.id).await.unwrap();
-    let role = roles::create(scope, &mut tx, new).await?;
+    let role = roles::create(scope, &mut tx, new, None).await?;
     tx.commit().await.unwrap();
     Ok(role)
 }
@@ -93,7 +93,7 @@ async fn nobody_makes_or_changes_a_role_beyond_what_they_hold() {
     let beyond = update(&desk, &adam, mine.id, &allowing(&["tenant:export"])).await;
     assert_eq!(exceeds(beyond), "tenant:export");
     let mut tx = desk.db.tenant(adam.tenant.id).await.unwrap();
-    let beyond = roles::add_permissions(&adam, &mut tx, mine.id, None, &["tenant:export".into()]).await;
+    let beyond = roles::add_permissions(&adam, &mut tx, mine.id, None, &["tenant:export".into()], None).await;
     assert_eq!(exceeds(beyond), "tenant:export");
     drop(tx);
 
@@ -203,9 +203,9 @@ async fn permissions_are_added_and_taken_one_by_one() {
     let (acme, ada, _) = company(&desk).await;
     let ops = create(&desk, &ada, &new("Ops", &["vm:read"])).await.unwrap();
     let mut tx = desk.db.tenant(acme).await.unwrap();
-    let unknown = roles::add_permissions(&ada, &mut tx, ops.id, None, &["vm:read".into(), "vm:fly".into()]).await;
+    let unknown = roles::add_permissions(&ada, &mut tx, ops.id, None, &["vm:read".into(), "vm:fly".into()], None).await;
     assert_eq!(unknown.unwrap_err().violations()[0].pointer, "/permission_ids/1");
-    let more = roles::add_permissions(&ada, &mut tx, ops.id, None, &["vm:create".into()])
+    let more = roles::add_permissions(&ada, &mut tx, ops.id, None, &["vm:create".into()], None)
         .await
         .unwrap();
     assert_eq!(more.permissions.ids().collect::<Vec<_>>(), ["vm:read", "vm:create"]);
@@ -281,7 +281,7 @@ async fn what_may_be_given_is_judged_by_who_gives_it_in_that_very_moment() {
         .await
         .unwrap_err();
     assert!(matches!(demoted, RoleError::Exceeds(_)), "{demoted:?}");
-    let demoted = roles::create(&adam, &mut tx, &new("Ops", &[])).await.unwrap_err();
+    let demoted = roles::create(&adam, &mut tx, &new("Ops", &[]), None).await.unwrap_err();
     assert!(matches!(demoted, RoleError::Forbidden(_)), "{demoted:?}");
     drop(tx);
     desk.run_in(
@@ -304,8 +304,10 @@ async fn a_principal_who_may_do_less_than_the_person_gives_no_more_than_that() {
     let mut tx = desk.db.tenant(acme).await.unwrap();
     let beyond = roles::require_grantable(&ada, &mut tx, &[viewer]).await.unwrap_err();
     assert!(matches!(beyond, RoleError::Exceeds(_)), "{beyond:?}");
-    roles::create(&ada, &mut tx, &new("Eyes", &["vm:read"])).await.unwrap();
-    let beyond = roles::create(&ada, &mut tx, &new("Hands", &["vm:create"]))
+    roles::create(&ada, &mut tx, &new("Eyes", &["vm:read"]), None)
+        .await
+        .unwrap();
+    let beyond = roles::create(&ada, &mut tx, &new("Hands", &["vm:create"]), None)
         .await
         .unwrap_err();
     assert!(matches!(beyond, RoleError::Exceeds(_)), "{beyond:?}");

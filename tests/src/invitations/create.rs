@@ -144,7 +144,7 @@ async fn an_invitation_tells_nothing_of_accounts_and_no_secret() {
 }
 
 #[tokio::test]
-async fn invitations_are_listed_by_status_the_newest_first() {
+async fn invitations_are_listed_by_status_and_address_the_newest_first() {
     let scene = Scene::new().await;
     let ada = &scene.ada.client;
     scene.join("accepted@example.com", "member").await;
@@ -178,6 +178,16 @@ async fn invitations_are_listed_by_status_the_newest_first() {
     );
     assert_eq!(total, 4);
     assert_eq!(emails(ada, "?limit=3&page=2").await.0, ["accepted@example.com"]);
+
+    // Part of the address, taken literally, beside the status.
+    assert_eq!(emails(ada, "?search=ED@Example").await.1, json!(3));
+    assert_eq!(
+        emails(ada, "?search=ed@example&status=revoked").await.0,
+        ["revoked@example.com"]
+    );
+    assert_eq!(emails(ada, "?search=%25").await, (vec![], json!(0)));
+    let refused = ada.get(&format!("{PATH}?search=%00")).await;
+    assert_eq!(pointers(&refused.expect_problem(422, "validation")), ["search"]);
 
     let path = format!("{PATH}/{}", text(&pending, "id"));
     let answer = ada.get(&path).await;

@@ -134,7 +134,7 @@ pub(super) fn secret(token: &str) -> &str {
     token.splitn(4, '_').nth(3).unwrap()
 }
 
-pub(super) async fn role(app: &App, founder: &Founder, name: &str) -> String {
+pub(crate) async fn role(app: &App, founder: &Founder, name: &str) -> String {
     let mut connection = app.db.look_into(founder.tenant).await;
     let id: uuid::Uuid = sqlx::query_scalar("SELECT id FROM roles WHERE name = $1")
         .bind(name)

@@ -115,14 +115,17 @@ impl Default for LeakReported {
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct KeyQuery {
+    /// Part of the name, or of the key's last characters, whatever its case.
+    search: Option<String>,
     /// Only keys that nobody ever used and nobody revoked.
     #[serde(default)]
     unused: bool,
 }
 
 impl KeyQuery {
-    pub(super) const fn filter(&self, page: PageRequest) -> KeyFilter {
+    pub(super) fn filter(self, page: PageRequest) -> KeyFilter {
         KeyFilter {
+            search: self.search,
             page,
             is_unused: self.unused,
         }

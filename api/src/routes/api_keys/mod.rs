@@ -19,7 +19,10 @@ pub use body::{
 
 use super::page::PageBody;
 use crate::{
-    extract::{FreshlyScoped, IdempotencyHeader, Json, PageQuery, Paging, PathId, Query, Requested, Scoped},
+    extract::{
+        ClientAddress, FreshlyScoped, IdempotencyHeader, IfMatch, Json, PageQuery, Paging, PathId, Query, Requested,
+        Scoped, etag,
+    },
     openapi::{PUBLIC, codes},
     problem::Problem,
     state::AppState,
@@ -38,7 +41,7 @@ pub async fn list(
     Query(query): Query<KeyQuery>,
 ) -> Result<Json<PageBody<ApiKeyBody>>, Problem> {
     let mut tx = state.db().tenant(scope.tenant.id).await?;
-    let keys = service::list(&scope, &mut tx, query.filter(page)).await?;
+    let keys = service::list(&scope, &mut tx, &query.filter(page)).await?;
     tx.commit().await?;
     let now = scope.clock.now();
     Ok(Json(PageBody::of(keys, |key| ApiKeyBody::of(key, now))))
@@ -78,7 +81,7 @@ pub async fn get(
     let mut tx = state.db().tenant(scope.tenant.id).await?;
     let key = service::get(&scope, &mut tx, id).await?;
     tx.commit().await?;
-    let tag = [(header::ETAG, tag(key.version))];
+    let tag = [(header::ETAG, etag(key.version))];
     Ok((tag, Json(ApiKeyBody::of(key, scope.clock.now()))).into_response())
 }
 
@@ -87,18 +90,21 @@ pub async fn get(
 /// What is left out stays; `expires_at` that is `null` goes. A member's key is changed by that member alone, the tenant's
 /// by who may do all that it may. It bites within a second.
 #[utoipa::path(patch, path = "/api-keys/{id}", operation_id = "update_api_key", tag = "api-keys",
-    params(("id" = String, Path, description = "The key's id")),
+    params(("id" = String, Path, description = "The key's id"),
+        ("If-Match" = Option<String>, Header, description = "The `ETag` last seen")),
     responses((status = 200, body = ApiKeyBody, headers(("ETag")))),
     extensions(("x-permission" = json!(Permission::ApiKeyUpdate.as_str())),
-        ("x-problem-codes" = json!(codes(&[Code::NotFound, Code::ApiKeyRevoked, Code::TenantReadOnly])))))]
+        ("x-problem-codes" = json!(codes(&[Code::NotFound, Code::ApiKeyRevoked, Code::PreconditionFailed,
+            Code::TenantReadOnly])))))]
 pub async fn update(
     State(state): State<AppState>,
     FreshlyScoped(scope): FreshlyScoped,
     PathId(id): PathId<ApiKeyId>,
+    IfMatch(seen): IfMatch,
     Json(wanted): Json<UpdateApiKey>,
 ) -> Result<Response, Problem> {
-    let key = service::update(&scope, state.iam(), id, &wanted.into()).await?;
-    let tag = [(header::ETAG, tag(key.version))];
+    let key = service::update(&scope, state.iam(), id, seen.as_deref(), &wanted.into()).await?;
+    let tag = [(header::ETAG, etag(key.version))];
     Ok((tag, Json(ApiKeyBody::of(key, scope.clock.now()))).into_response())
 }
 
@@ -129,38 +135,40 @@ pub async fn rotate(
 ///
 /// It never works again, here at once and everywhere within a second, and stays in the list. Asking again changes nothing.
 #[utoipa::path(delete, path = "/api-keys/{id}", operation_id = "revoke_api_key", tag = "api-keys",
-    params(("id" = String, Path, description = "The key's id")), responses((status = 204)),
+    params(("id" = String, Path, description = "The key's id"),
+        ("If-Match" = Option<String>, Header, description = "The `ETag` last seen")),
+    responses((status = 204)),
     extensions(("x-permission" = json!(Permission::ApiKeyDelete.as_str())),
-        ("x-problem-codes" = json!(codes(&[Code::NotFound, Code::TenantReadOnly])))))]
+        ("x-problem-codes" = json!(codes(&[Code::NotFound, Code::PreconditionFailed, Code::TenantReadOnly])))))]
 pub async fn revoke(
     State(state): State<AppState>,
     FreshlyScoped(scope): FreshlyScoped,
     PathId(id): PathId<ApiKeyId>,
+    IfMatch(seen): IfMatch,
 ) -> Result<StatusCode, Problem> {
-    service::revoke(&scope, state.iam(), id).await?;
+    service::revoke(&scope, state.iam(), id, seen.as_deref()).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 /// Report an API key that was found where it should not be
 ///
-/// A key that works ends at once, and its owner gets a mail. The answer is the same whatever is sent.
+/// A key that works ends at once, and its owner gets a mail. The answer is the same whatever is sent. One text may be sent
+/// only so often, and one address may send only so many.
 #[utoipa::path(post, path = "/api-keys/report-leak", operation_id = "report_leaked_api_key", tag = "api-keys",
     responses((status = 202, body = LeakReported)),
-    extensions(("x-permission" = json!(PUBLIC)), ("x-problem-codes" = json!(codes(&[Code::DatabaseUnavailable])))))]
+    extensions(("x-permission" = json!(PUBLIC)), ("x-problem-codes" = json!(codes(&[Code::RateLimited, Code::DatabaseUnavailable])))))]
 pub async fn report_leak(
     State(state): State<AppState>,
     Requested(origin): Requested,
+    ClientAddress(from): ClientAddress,
     Json(report): Json<ReportLeak>,
 ) -> Result<(StatusCode, Json<LeakReported>), Problem> {
+    state.throttles().links.spend(report.key.trim(), from).await?;
     api_keys::report(state.iam(), &report.key, &origin).await?;
     Ok((StatusCode::ACCEPTED, Json(LeakReported::default())))
 }
 
-fn tag(version: i64) -> String {
-    format!("\"{version}\"")
-}
-
 fn answer(minted: Minted, now: chrono::DateTime<chrono::Utc>) -> impl IntoResponse {
-    let tag = [(header::ETAG, tag(minted.key.version))];
+    let tag = [(header::ETAG, etag(minted.key.version))];
     (tag, Json(MintedApiKey::of(minted, now)))
 }

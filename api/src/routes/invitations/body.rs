@@ -42,6 +42,8 @@ pub struct ResendInvitation {
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct InvitationQuery {
+    /// Part of the address, whatever its case.
+    pub(super) search: Option<String>,
     /// `pending`, `accepted`, `revoked` or `expired`.
     pub(super) status: Option<String>,
 }

@@ -15,6 +15,7 @@ use bulkhead_kernel::{
     fault::{Code, Violation},
     ids::InvitationId,
 };
+use bulkhead_traffic::Outcome;
 
 pub use body::{
     AcceptInvitation, AcceptedBody, CreateInvitation, InvitationBody, InvitationQuery, InvitedRoleBody,
@@ -24,7 +25,8 @@ pub use body::{
 use super::page::PageBody;
 use crate::{
     extract::{
-        FreshlyScoped, IfMatch, Json, OptionalJson, PageQuery, Paging, PathId, Query, Requested, Scoped, SignedIn, etag,
+        ClientAddress, FreshlyScoped, IdempotencyHeader, IfMatch, Json, OptionalJson, PageQuery, Paging, PathId, Query,
+        Requested, Scoped, SignedIn, etag,
     },
     openapi::{PUBLIC, codes},
     problem::Problem,
@@ -39,21 +41,24 @@ fn shown(invitation: Invitation) -> Response {
 /// Invite somebody
 ///
 /// They get a mail with a link that makes them a member. Whether the address has an account is not told.
+/// Under an `Idempotency-Key` the same request invites once, however often it is sent.
 #[utoipa::path(post, path = "/invitations", operation_id = "create_invitation", tag = "invitations",
+    params(("Idempotency-Key" = Option<String>, Header, description = "1 to 255 printable ASCII characters")),
     responses((status = 201, body = InvitationBody, headers(("Location"), ("ETag")))),
     extensions(("x-permission" = json!(Permission::InvitationCreate.as_str())),
         ("x-problem-codes" = json!(codes(&[Code::TenantReadOnly, Code::QuotaExceeded, Code::AlreadyMember,
-            Code::AlreadyInvited])))))]
+            Code::AlreadyInvited, Code::IdempotencyKeyReused])))))]
 pub async fn create(
     State(state): State<AppState>,
     FreshlyScoped(scope): FreshlyScoped,
+    IdempotencyHeader(key): IdempotencyHeader,
     Json(wanted): Json<CreateInvitation>,
 ) -> Result<Response, Problem> {
     let new = NewInvitation::parse(&wanted.email, &wanted.role_ids, wanted.expires_in_days);
     let new = new.map_err(Problem::invalid)?;
     let mut tx = state.db().tenant(scope.tenant.id).await?;
     let max_pending = state.tenants().max_pending_invitations;
-    let invitation = service::invite(&scope, &mut tx, &new, max_pending).await?;
+    let invitation = service::invite(&scope, &mut tx, &new, max_pending, key.as_deref()).await?;
     tx.commit().await?;
     let location = [(header::LOCATION, format!("/api/v1/invitations/{}", invitation.id))];
     Ok((StatusCode::CREATED, location, shown(invitation)).into_response())
@@ -74,7 +79,7 @@ pub async fn list(
     let status = query.status.as_deref().map(str::parse).transpose();
     let status = status.map_err(|violation: Violation| Problem::invalid(vec![violation]))?;
     let mut tx = state.db().tenant(scope.tenant.id).await?;
-    let invitations = service::list(&scope, &mut tx, status, page).await?;
+    let invitations = service::list(&scope, &mut tx, status, query.search.as_deref(), page).await?;
     tx.commit().await?;
     Ok(Json(PageBody::of(invitations, InvitationBody::from)))
 }
@@ -101,7 +106,7 @@ pub async fn get(
 /// The link in the mail stays good. The caller answers for the roles from now on.
 #[utoipa::path(patch, path = "/invitations/{id}", operation_id = "update_invitation", tag = "invitations",
     params(("id" = String, Path, description = "The invitation"),
-        ("If-Match" = Option<String>, Header, description = "The ETag that the caller last saw")),
+        ("If-Match" = Option<String>, Header, description = "The `ETag` last seen")),
     responses((status = 200, body = InvitationBody, headers(("ETag")))),
     extensions(("x-permission" = json!(Permission::InvitationUpdate.as_str())),
         ("x-problem-codes" = json!(codes(&[Code::NotFound, Code::TenantReadOnly, Code::InvitationClosed,
@@ -123,16 +128,20 @@ pub async fn update(
 ///
 /// Its link is worth nothing from now on. Asking again changes nothing.
 #[utoipa::path(delete, path = "/invitations/{id}", operation_id = "delete_invitation", tag = "invitations",
-    params(("id" = String, Path, description = "The invitation")), responses((status = 204)),
+    params(("id" = String, Path, description = "The invitation"),
+        ("If-Match" = Option<String>, Header, description = "The `ETag` last seen")),
+    responses((status = 204)),
     extensions(("x-permission" = json!(Permission::InvitationDelete.as_str())),
-        ("x-problem-codes" = json!(codes(&[Code::NotFound, Code::TenantReadOnly, Code::InvitationClosed])))))]
+        ("x-problem-codes" = json!(codes(&[Code::NotFound, Code::TenantReadOnly, Code::InvitationClosed,
+            Code::PreconditionFailed])))))]
 pub async fn delete(
     State(state): State<AppState>,
     FreshlyScoped(scope): FreshlyScoped,
     PathId(id): PathId<InvitationId>,
+    IfMatch(seen): IfMatch,
 ) -> Result<StatusCode, Problem> {
     let mut tx = state.db().tenant(scope.tenant.id).await?;
-    service::revoke(&scope, &mut tx, id).await?;
+    service::revoke(&scope, &mut tx, id, seen.as_deref()).await?;
     tx.commit().await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -140,25 +149,44 @@ pub async fn delete(
 /// Send an invitation again
 ///
 /// With a new link; those before it are worth nothing from now on. One that has expired waits again. The caller answers for
-/// its roles from now on.
+/// its roles from now on. Under an `Idempotency-Key` the same request sends one mail, however often it is sent.
+/// Only so many mails go out for one invitation in an hour.
 #[utoipa::path(post, path = "/invitations/{id}/resend", operation_id = "resend_invitation", tag = "invitations",
-    params(("id" = String, Path, description = "The invitation")), request_body = ResendInvitation,
+    params(("id" = String, Path, description = "The invitation"),
+        ("Idempotency-Key" = Option<String>, Header, description = "1 to 255 printable ASCII characters")),
+    request_body = ResendInvitation,
     responses((status = 200, body = InvitationBody, headers(("ETag")))),
     extensions(("x-permission" = json!(Permission::InvitationUpdate.as_str())),
         ("x-problem-codes" = json!(codes(&[Code::NotFound, Code::TenantReadOnly, Code::InvitationClosed,
-            Code::InvitationRoleGone])))))]
+            Code::InvitationRoleGone, Code::IdempotencyKeyReused, Code::RateLimited])))))]
 pub async fn resend(
     State(state): State<AppState>,
     FreshlyScoped(scope): FreshlyScoped,
+    ClientAddress(from): ClientAddress,
     PathId(id): PathId<InvitationId>,
+    IdempotencyHeader(key): IdempotencyHeader,
     OptionalJson(wanted): OptionalJson<ResendInvitation>,
 ) -> Result<Response, Problem> {
     let lifetime = Lifetime::parse(wanted.expires_in_days);
     let lifetime = lifetime.map_err(|violation| Problem::invalid(vec![violation]))?;
-    let mut tx = state.db().tenant(scope.tenant.id).await?;
-    let invitation = service::resend(&scope, &mut tx, id, lifetime).await?;
-    tx.commit().await?;
-    Ok(shown(invitation))
+    let throttle = &state.throttles().resends;
+    // Who names an invitation of another tenant takes nothing from its budget.
+    let allowed = throttle.check(&format!("{} {id}", scope.tenant.id), from).await?;
+    let resent = async {
+        let mut tx = state.db().tenant(scope.tenant.id).await?;
+        let invitation = service::resend(&scope, &mut tx, id, lifetime, key.as_deref()).await?;
+        tx.commit().await?;
+        Ok(shown(invitation))
+    };
+    let resent = resent.await;
+    // What was refused sends no mail.
+    let outcome = if resent.is_ok() {
+        Outcome::Failed
+    } else {
+        Outcome::Undecided
+    };
+    throttle.record(allowed, outcome).await;
+    resent
 }
 
 /// See what a link offers
@@ -169,8 +197,10 @@ pub async fn resend(
     extensions(("x-permission" = json!(PUBLIC)), ("x-problem-codes" = json!(token_codes(&[])))))]
 pub async fn lookup(
     State(state): State<AppState>,
+    ClientAddress(from): ClientAddress,
     Json(wanted): Json<LookupInvitation>,
 ) -> Result<Json<OfferBody>, Problem> {
+    state.throttles().links.spend(wanted.token.expose(), from).await?;
     let offer = acceptance::lookup(state.iam(), wanted.token.expose()).await?;
     Ok(Json(offer.into()))
 }
@@ -189,8 +219,10 @@ pub async fn accept(
     State(state): State<AppState>,
     signed_in: Option<SignedIn>,
     Requested(origin): Requested,
+    ClientAddress(from): ClientAddress,
     Json(wanted): Json<AcceptInvitation>,
 ) -> Result<Json<AcceptedBody>, Problem> {
+    state.throttles().links.spend(wanted.token.expose(), from).await?;
     let (iam, token) = (state.iam(), wanted.token.clone());
     let Some(caller) = signed_in else {
         let accepted = acceptance::accept_as_new(iam, &origin, token.expose(), wanted.person()).await?;
@@ -212,6 +244,7 @@ fn token_codes(more: &[Code]) -> Vec<&'static str> {
         Code::InvitationExpired,
         Code::InvitationRevoked,
         Code::InvitationUsed,
+        Code::RateLimited,
         Code::DatabaseUnavailable,
         Code::TenantVersionNotServed,
     ];

@@ -18,7 +18,7 @@ pub use body::{CreateRole, RoleBody, RoleItem, RolePermissions, RoleUsers, Updat
 
 use super::permissions::PermissionBody;
 use crate::{
-    extract::{FreshlyScoped, IfMatch, Json, PathId, PathIds, PermissionId, Scoped, etag},
+    extract::{FreshlyScoped, IdempotencyHeader, IfMatch, Json, PathId, PathIds, PermissionId, Scoped, etag},
     openapi::codes,
     problem::Problem,
     state::AppState,
@@ -54,19 +54,22 @@ pub async fn list(State(state): State<AppState>, Scoped(scope): Scoped) -> Resul
 
 /// Create a role
 ///
-/// Of permissions that the caller holds.
+/// Of permissions that the caller holds. Under an `Idempotency-Key` the same request makes one role, however often it is
+/// sent.
 #[utoipa::path(post, path = "/roles", operation_id = "create_role", tag = "roles",
+    params(("Idempotency-Key" = Option<String>, Header, description = "1 to 255 printable ASCII characters")),
     responses((status = 201, body = RoleBody, headers(("Location"), ("ETag")))),
     extensions(("x-permission" = json!(Permission::RoleCreate.as_str())),
-        ("x-problem-codes" = json!(codes(&[Code::NameTaken, Code::TenantReadOnly])))))]
+        ("x-problem-codes" = json!(codes(&[Code::NameTaken, Code::IdempotencyKeyReused, Code::TenantReadOnly])))))]
 pub async fn create(
     State(state): State<AppState>,
     FreshlyScoped(scope): FreshlyScoped,
+    IdempotencyHeader(key): IdempotencyHeader,
     Json(wanted): Json<CreateRole>,
 ) -> Result<Response, Problem> {
     let new = NewRole::parse(&wanted.name, &wanted.description, &wanted.permission_ids).map_err(Problem::invalid)?;
     let mut tx = state.db().tenant(scope.tenant.id).await?;
-    let role = service::create(&scope, &mut tx, &new).await?;
+    let role = service::create(&scope, &mut tx, &new, key.as_deref()).await?;
     tx.commit().await?;
     let location = [(header::LOCATION, format!("/api/v1/roles/{}", role.id))];
     Ok((StatusCode::CREATED, location, shown(&role)).into_response())
@@ -178,23 +181,27 @@ pub async fn set_permissions(
 
 /// Add permissions to a role
 ///
-/// Those it has stay.
+/// Those it has stay. Under an `Idempotency-Key` the same request is answered the same way, whatever the role allows by
+/// then.
 #[utoipa::path(post, path = "/roles/{id}/permissions", operation_id = "add_role_permissions", tag = "roles",
     params(("id" = String, Path, description = "The role"),
-        ("If-Match" = Option<String>, Header, description = "The `ETag` last seen")),
+        ("If-Match" = Option<String>, Header, description = "The `ETag` last seen"),
+        ("Idempotency-Key" = Option<String>, Header, description = "1 to 255 printable ASCII characters")),
     responses((status = 200, body = Vec<PermissionBody>, headers(("ETag")))),
     extensions(("x-permission" = json!(Permission::RoleUpdate.as_str())),
         ("x-problem-codes" = json!(codes(&[Code::NotFound, Code::SystemRole, Code::PreconditionFailed,
-            Code::TenantReadOnly])))))]
+            Code::IdempotencyKeyReused, Code::TenantReadOnly])))))]
 pub async fn add_permissions(
     State(state): State<AppState>,
     FreshlyScoped(scope): FreshlyScoped,
     PathId(id): PathId<RoleId>,
     IfMatch(seen): IfMatch,
+    IdempotencyHeader(key): IdempotencyHeader,
     Json(wanted): Json<RolePermissions>,
 ) -> Result<Response, Problem> {
     let mut tx = state.db().tenant(scope.tenant.id).await?;
-    let role = service::add_permissions(&scope, &mut tx, id, seen.as_deref(), &wanted.permission_ids).await?;
+    let (seen, key) = (seen.as_deref(), key.as_deref());
+    let role = service::add_permissions(&scope, &mut tx, id, seen, &wanted.permission_ids, key).await?;
     tx.commit().await?;
     Ok(permissions_of(&role))
 }

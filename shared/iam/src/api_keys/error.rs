@@ -30,6 +30,9 @@ pub enum ApiKeyError {
     /// There is no such key in this tenant.
     #[error("no such key")]
     NotFound,
+    /// It is not as the caller last saw it.
+    #[error("another version")]
+    Changed,
     /// It never works again.
     #[error("the key is revoked")]
     Revoked,
@@ -69,6 +72,7 @@ impl Fault for ApiKeyError {
             Self::Forbidden(source) => source.code(),
             Self::Exceeds(_) | Self::NotOwner => Code::Forbidden,
             Self::NotFound => Code::NotFound,
+            Self::Changed => Code::PreconditionFailed,
             Self::Revoked => Code::ApiKeyRevoked,
             Self::Invalid(_) => Code::Validation,
             Self::IdempotencyKeyReused => Code::IdempotencyKeyReused,

@@ -111,8 +111,10 @@ pub struct Minted {
 }
 
 /// Which keys.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct KeyFilter {
+    /// Part of the name, or of the last characters of the text, whatever its case.
+    pub search: Option<String>,
     /// Which part of the list.
     pub page: PageRequest,
     /// Only those that nobody ever used and nobody revoked.

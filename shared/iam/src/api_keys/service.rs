@@ -15,6 +15,7 @@ use super::{
 use crate::{
     Iam, Scope, ScopeError,
     permissions::{Permission, PermissionSet},
+    search::Search,
 };
 
 /// Makes a key for the person who asks, or for the tenant. Under an idempotency key the same request is answered the same
@@ -98,9 +99,11 @@ fn minted(iam: &Iam, key: ApiKey, text: &KeyText) -> Minted {
 
 /// One page of the tenant's keys, the newest first.
 #[instrument(name = "api_keys.list", skip_all)]
-pub async fn list(scope: &Scope, tx: &mut TenantTx, filter: KeyFilter) -> Result<Page<ApiKey>, ApiKeyError> {
+pub async fn list(scope: &Scope, tx: &mut TenantTx, filter: &KeyFilter) -> Result<Page<ApiKey>, ApiKeyError> {
     scope.require(Permission::ApiKeyRead)?;
-    Ok(store::list(tx, filter).await?)
+    let search = filter.search.as_deref().map(Search::parse).transpose();
+    let search = search.map_err(|violation| ApiKeyError::Invalid(vec![violation]))?;
+    Ok(store::list(tx, filter, search.as_ref()).await?)
 }
 
 /// A key, whatever has become of it.
@@ -110,14 +113,22 @@ pub async fn get(scope: &Scope, tx: &mut TenantTx, id: ApiKeyId) -> Result<ApiKe
     store::find(tx, id).await?.ok_or(ApiKeyError::NotFound)
 }
 
-/// Changes what is said about a key. It bites within a second everywhere, here at once.
+/// Changes what is said about a key; with `seen` only if it still has one of these versions. It bites within a second
+/// everywhere, here at once.
 #[instrument(name = "api_keys.update", skip_all)]
-pub async fn update(scope: &Scope, iam: &Iam, id: ApiKeyId, changes: &Changes) -> Result<ApiKey, ApiKeyError> {
+pub async fn update(
+    scope: &Scope,
+    iam: &Iam,
+    id: ApiKeyId,
+    seen: Option<&[i64]>,
+    changes: &Changes,
+) -> Result<ApiKey, ApiKeyError> {
     scope.require(Permission::ApiKeyUpdate)?;
     let now = scope.clock.now();
     let valid = changes.validate(now).map_err(ApiKeyError::Invalid)?;
     let mut tx = iam.db.tenant(scope.tenant.id).await?;
     let before = lock(scope, &mut tx, id).await?;
+    require_seen(&before, seen)?;
     require_all(scope, valid.scopes.unwrap_or_default())?;
     let after = changed(&before, valid, now);
     store::set(&mut tx, &after).await?;
@@ -200,15 +211,16 @@ fn check_overlap(overlap_secs: u32) -> Result<(), ApiKeyError> {
     Err(ApiKeyError::Invalid(vec![Violation::new("/overlap_secs", detail)]))
 }
 
-/// Ends a key for good. Done before: nothing.
+/// Ends a key for good; with `seen` only if it still has one of these versions. Done before: nothing.
 #[instrument(name = "api_keys.revoke", skip_all)]
-pub async fn revoke(scope: &Scope, iam: &Iam, id: ApiKeyId) -> Result<(), ApiKeyError> {
+pub async fn revoke(scope: &Scope, iam: &Iam, id: ApiKeyId, seen: Option<&[i64]>) -> Result<(), ApiKeyError> {
     scope.require(Permission::ApiKeyDelete)?;
     let mut tx = iam.db.tenant(scope.tenant.id).await?;
     let key = store::lock(&mut tx, id).await?.ok_or(ApiKeyError::NotFound)?;
     if key.revoked_at.is_some() {
         return Ok(());
     }
+    require_seen(&key, seen)?;
     store::set_revoked(&mut tx, id, "revoked", scope.clock.now()).await?;
     let event = scope.event("api_key.revoke").on("api_key", id);
     bulkhead_audit::record(&mut tx, event.change("revoked_reason", (), "revoked")).await?;
@@ -235,6 +247,14 @@ async fn lock(scope: &Scope, tx: &mut TenantTx, id: ApiKeyId) -> Result<ApiKey, 
         Owner::Member(_) | Owner::FormerMember => return Err(ApiKeyError::NotOwner),
     }
     Ok(key)
+}
+
+fn require_seen(key: &ApiKey, seen: Option<&[i64]>) -> Result<(), ApiKeyError> {
+    if seen.is_none_or(|versions| versions.contains(&key.version)) {
+        Ok(())
+    } else {
+        Err(ApiKeyError::Changed)
+    }
 }
 
 /// Nobody gives what they do not hold.

@@ -82,19 +82,23 @@ pub(super) async fn has_active(tx: &mut TenantTx, role: SystemRole) -> Result<bo
     Ok(is_there)
 }
 
-/// Writes these members into the index of memberships: whether they are active, and their mightiest system role;
-/// `custom` for who has roles of the tenant's own alone, `none` for who has none. False where an active one is nobody here.
+/// Raises the versions of these members, and writes them into the index of memberships: whether they are active, and their
+/// mightiest system role; `custom` for who has roles of the tenant's own alone, `none` for who has none. False where an
+/// active one is nobody here.
 /// Away from home it is on its way there from the commit on, and who is nobody is nobody's business.
 pub(super) async fn set_memberships(tx: &mut TenantTx, members: &[IdentityId]) -> Result<bool, DbError> {
     let is_at_home = tx.is_at_home();
     let mightiest_first = SystemRole::ALL.map(|role| role.as_str().to_owned());
     let rows = sqlx::query!(
         r#"
+        WITH raised AS (
+            UPDATE members SET version = version + 1 WHERE identity_id = ANY ($1) RETURNING identity_id, status
+        )
         SELECT CASE
                    WHEN $3 THEN control.set_membership(m.identity_id, shown.role, m.status)
                    ELSE control.await_membership(m.identity_id, shown.role, m.status) END AS "is_somebody!",
                m.status = 'active' AS "is_active!"
-        FROM members AS m
+        FROM raised AS m
                  CROSS JOIN LATERAL (SELECT coalesce(
                      (SELECT lower(r.name)
                       FROM member_roles AS g
@@ -105,7 +109,6 @@ pub(super) async fn set_memberships(tx: &mut TenantTx, members: &[IdentityId]) -
                       LIMIT 1),
                      CASE WHEN EXISTS (SELECT FROM member_roles AS g WHERE g.identity_id = m.identity_id) THEN 'custom'
                           ELSE 'none' END) AS role) AS shown
-        WHERE m.identity_id = ANY ($1)
         "#,
         &uuids(members),
         &mightiest_first,

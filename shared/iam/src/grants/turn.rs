@@ -60,7 +60,8 @@ impl Turn {
         self.require_covers(&together)
     }
 
-    /// Ends what was done to these members: an active owner must be left, and the index of memberships follows.
+    /// Ends what was done to these members: an active owner must be left, their versions rise, and the index of
+    /// memberships follows.
     pub(crate) async fn finish(self, tx: &mut TenantTx, members: &[IdentityId]) -> Result<(), RoleError> {
         if !store::has_active(tx, SystemRole::Owner).await? {
             return Err(RoleError::LastOwner);

@@ -1,9 +1,9 @@
 //! How requests under a key fail.
 
-use bulkhead_kernel::fault::Violation;
+use bulkhead_kernel::fault::{Code, Fault, Violation};
 use bulkhead_tenancy::DbError;
 
-/// Why a request under a key was refused or failed. Each noun tells it in its own error.
+/// Why a request under a key was refused or failed; part of the error of each noun.
 #[derive(Debug, thiserror::Error)]
 pub enum IdempotencyError {
     /// The key breaks its rules.
@@ -18,4 +18,22 @@ pub enum IdempotencyError {
     /// The database refused or failed.
     #[error("the database failed")]
     Database(#[from] DbError),
+}
+
+impl Fault for IdempotencyError {
+    fn code(&self) -> Code {
+        match self {
+            Self::Malformed(_) => Code::Validation,
+            Self::Reused => Code::IdempotencyKeyReused,
+            Self::Document(_) => Code::Internal,
+            Self::Database(source) => source.code(),
+        }
+    }
+
+    fn violations(&self) -> Vec<Violation> {
+        match self {
+            Self::Malformed(violation) => vec![violation.clone()],
+            _ => Vec::new(),
+        }
+    }
 }

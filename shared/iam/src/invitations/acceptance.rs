@@ -215,6 +215,7 @@ impl LettingIn {
             last_name,
             is_active: true,
             roles: Vec::new(),
+            version: 0,
         };
         let admitted = members::service::admit(&mut tx, self.turn, &person, granted_by, &self.roles, now).await;
         let member = admitted.map_err(|error| match error {

@@ -6,7 +6,10 @@ use bulkhead_kernel::fault::{Code, Fault, Violation};
 use bulkhead_tenancy::DbError;
 
 use super::Status;
-use crate::{ScopeError, identities::IdentityError, members::MemberError, passwords::PasswordError, roles::RoleError};
+use crate::{
+    ScopeError, idempotency::IdempotencyError, identities::IdentityError, members::MemberError,
+    passwords::PasswordError, roles::RoleError,
+};
 
 /// Why an invitation was not made, changed, shown or accepted.
 #[derive(Debug, thiserror::Error)]
@@ -68,6 +71,9 @@ pub enum InvitationError {
     /// What was sent breaks rules.
     #[error("the request is invalid")]
     Invalid(Vec<Violation>),
+    /// The request came under an idempotency key, and that stands against it.
+    #[error("the idempotency key stands against it")]
+    Key(#[from] IdempotencyError),
     /// The database failed.
     #[error("the database failed")]
     Database(#[from] DbError),
@@ -97,6 +103,7 @@ impl Fault for InvitationError {
             Self::Identity(source) => source.code(),
             Self::Password(source) => source.code(),
             Self::Invalid(_) => Code::Validation,
+            Self::Key(source) => source.code(),
             Self::Database(source) => source.code(),
         }
     }
@@ -117,6 +124,7 @@ impl Fault for InvitationError {
             Self::Invalid(violations) => violations.clone(),
             Self::Role(source) => source.violations(),
             Self::Member(source) => source.violations(),
+            Self::Key(source) => source.violations(),
             _ => Vec::new(),
         }
     }

@@ -14,6 +14,7 @@
 pub mod acceptance;
 mod delivery;
 mod error;
+mod idempotency;
 pub mod jobs;
 mod model;
 pub mod service;

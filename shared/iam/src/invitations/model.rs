@@ -110,6 +110,10 @@ impl Lifetime {
     pub(super) fn from(self, now: DateTime<Utc>) -> DateTime<Utc> {
         now + self.0
     }
+
+    pub(super) const fn days(self) -> i64 {
+        self.0.num_days()
+    }
 }
 
 /// An invitation that somebody wants.

@@ -9,6 +9,7 @@ use tracing::instrument;
 
 use super::{
     Invitation, InvitationError, Lifetime, NewInvitation, Status,
+    idempotency::Key,
     jobs::SendInvitation,
     model::{InvitedRole, parse_roles},
     store,
@@ -19,17 +20,28 @@ use crate::{
     members,
     permissions::Permission,
     roles::{self, Role, RoleError},
+    search::Search,
 };
 
 /// Invites somebody to become a member with roles that the principal may give. No more than `max_pending` wait at a time.
+/// Under an idempotency key the same request is answered the same way without a second invitation.
 #[instrument(skip_all)]
 pub async fn invite(
     scope: &Scope,
     tx: &mut TenantTx,
     new: &NewInvitation,
     max_pending: i64,
+    key: Option<&str>,
 ) -> Result<Invitation, InvitationError> {
+    let body = (new.email.as_str(), &new.roles, new.lifetime.days());
+    let key = key.map(|key| Key::new(scope, "POST /invitations", key, &body));
+    let key = key.transpose()?;
     let turn = Turn::take_to(scope, tx, Permission::InvitationCreate).await?;
+    if let Some(key) = &key
+        && let Some(earlier) = key.claim(tx, 201).await?
+    {
+        return Ok(earlier);
+    }
     let roles = roles::service::grantable(&turn, tx, &new.roles).await?;
     if members::service::has_active(tx, &new.email).await? {
         return Err(InvitationError::AlreadyMember);
@@ -45,7 +57,21 @@ pub async fn invite(
     send(scope, tx, id, 1).await?;
     let event = scope.event("invitation.create").on("invitation", id);
     bulkhead_audit::record(tx, event.change("roles", None::<String>, names(&roles))).await?;
-    find(scope, tx, id).await
+    kept(scope, tx, id, key.as_ref()).await
+}
+
+/// The invitation as it is answered, stored under the key.
+async fn kept(
+    scope: &Scope,
+    tx: &mut TenantTx,
+    id: InvitationId,
+    key: Option<&Key<'_>>,
+) -> Result<Invitation, InvitationError> {
+    let invitation = find(scope, tx, id).await?;
+    if let Some(key) = key {
+        key.keep(tx, &invitation).await?;
+    }
+    Ok(invitation)
 }
 
 fn already_invited(error: DbError) -> InvitationError {
@@ -56,16 +82,19 @@ fn already_invited(error: DbError) -> InvitationError {
     }
 }
 
-/// One page of invitations, the newest first; only those of `status` where it is given.
+/// One page of invitations, the newest first; only those of `status` where it is given. `search` looks at the address.
 #[instrument(skip_all)]
 pub async fn list(
     scope: &Scope,
     tx: &mut TenantTx,
     status: Option<Status>,
+    search: Option<&str>,
     page: PageRequest,
 ) -> Result<Page<Invitation>, InvitationError> {
     scope.require(Permission::InvitationRead)?;
-    let (items, total) = store::list(tx, status, page, scope.clock.now()).await?;
+    let search = search.map(Search::parse).transpose();
+    let search = search.map_err(|violation| InvitationError::Invalid(vec![violation]))?;
+    let (items, total) = store::list(tx, status, search.as_ref(), page, scope.clock.now()).await?;
     Ok(Page {
         items,
         total,
@@ -97,9 +126,7 @@ pub async fn update(
 ) -> Result<Invitation, InvitationError> {
     let role_ids = parse_roles(role_ids).map_err(InvitationError::Invalid)?;
     let (turn, before) = lock(scope, tx, Permission::InvitationUpdate, id).await?;
-    if seen.is_some_and(|versions| !versions.contains(&before.version)) {
-        return Err(InvitationError::Changed);
-    }
+    require_seen(&before, seen)?;
     if before.status != Status::Pending {
         return Err(InvitationError::Closed(before.status));
     }
@@ -113,14 +140,24 @@ pub async fn update(
 }
 
 /// Sends another mail, and ends what those before it carry. One that has expired waits again. The principal answers for its
-/// roles from now on.
+/// roles from now on. Under an idempotency key the same request is answered the same way without a second mail.
 #[instrument(skip_all)]
 pub async fn resend(
     scope: &Scope,
     tx: &mut TenantTx,
     id: InvitationId,
     lifetime: Lifetime,
+    key: Option<&str>,
 ) -> Result<Invitation, InvitationError> {
+    let body = (id, lifetime.days());
+    let key = key.map(|key| Key::new(scope, "POST /invitations/{id}/resend", key, &body));
+    let key = key.transpose()?;
+    Turn::take_to(scope, tx, Permission::InvitationUpdate).await?;
+    if let Some(key) = &key
+        && let Some(earlier) = key.claim(tx, 200).await?
+    {
+        return Ok(earlier);
+    }
     let (turn, before) = lock(scope, tx, Permission::InvitationUpdate, id).await?;
     if before.closed_at.is_some() {
         return Err(InvitationError::Closed(before.status));
@@ -138,17 +175,22 @@ pub async fn resend(
     let event = scope.event("invitation.resend").on("invitation", id);
     let event = event.change("expires_at", before.expires_at.to_rfc3339(), expires_at.to_rfc3339());
     bulkhead_audit::record(tx, event).await?;
-    find(scope, tx, id).await
+    kept(scope, tx, id, key.as_ref()).await
 }
 
-/// Takes an invitation back. Done before: nothing.
+/// Takes an invitation back; with `seen` only if it still has one of these versions. Done before: nothing.
 #[instrument(skip_all)]
-pub async fn revoke(scope: &Scope, tx: &mut TenantTx, id: InvitationId) -> Result<(), InvitationError> {
+pub async fn revoke(
+    scope: &Scope,
+    tx: &mut TenantTx,
+    id: InvitationId,
+    seen: Option<&[i64]>,
+) -> Result<(), InvitationError> {
     let (_turn, before) = lock(scope, tx, Permission::InvitationDelete, id).await?;
     match before.status {
         Status::Accepted => return Err(InvitationError::Closed(before.status)),
         _ if before.closed_at.is_some() => return Ok(()),
-        _ => {}
+        _ => require_seen(&before, seen)?,
     }
     store::set_closed(tx, id, Status::Revoked, None, scope.clock.now()).await?;
     let event = scope.event("invitation.revoke").on("invitation", id);
@@ -165,6 +207,14 @@ async fn lock(
 ) -> Result<(Turn, Invitation), InvitationError> {
     let turn = Turn::take_to(scope, tx, permission).await?;
     Ok((turn, find(scope, tx, id).await?))
+}
+
+fn require_seen(invitation: &Invitation, seen: Option<&[i64]>) -> Result<(), InvitationError> {
+    if seen.is_none_or(|versions| versions.contains(&invitation.version)) {
+        Ok(())
+    } else {
+        Err(InvitationError::Changed)
+    }
 }
 
 async fn send(scope: &Scope, tx: &mut TenantTx, id: InvitationId, generation: i32) -> Result<(), InvitationError> {

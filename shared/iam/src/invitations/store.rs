@@ -10,7 +10,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::{Invitation, InvitedRole, NewInvitation, Status};
-use crate::identities::PersonName;
+use crate::{identities::PersonName, search::Search};
 
 /// A row as it is kept.
 struct Row {
@@ -70,19 +70,21 @@ pub(super) async fn find(
 pub(super) async fn list(
     tx: &mut TenantTx,
     status: Option<Status>,
+    search: Option<&Search>,
     page: PageRequest,
     now: DateTime<Utc>,
 ) -> Result<(Vec<Invitation>, i64), DbError> {
-    let status = status.map(Status::as_str);
+    let (status, pattern) = (status.map(Status::as_str), search.map(Search::pattern));
     let total = sqlx::query_scalar!(
         r#"
         SELECT count(*) AS "total!"
         FROM invitations
-        WHERE $1::text IS NULL
-           OR CASE WHEN state = 'pending' AND expires_at <= $2 THEN 'expired' ELSE state END = $1
+        WHERE ($1::text IS NULL OR CASE WHEN state = 'pending' AND expires_at <= $2 THEN 'expired' ELSE state END = $1)
+          AND ($3::text IS NULL OR email ILIKE $3)
         "#,
         status,
         now,
+        pattern,
     )
     .fetch_one(tx.conn())
     .await?;
@@ -91,13 +93,14 @@ pub(super) async fn list(
         r#"
         SELECT id, email, state, version, invited_by, granted_by, created_at, expires_at, closed_at
         FROM invitations
-        WHERE $1::text IS NULL
-           OR CASE WHEN state = 'pending' AND expires_at <= $2 THEN 'expired' ELSE state END = $1
+        WHERE ($1::text IS NULL OR CASE WHEN state = 'pending' AND expires_at <= $2 THEN 'expired' ELSE state END = $1)
+          AND ($3::text IS NULL OR email ILIKE $3)
         ORDER BY created_at DESC, id DESC
-        LIMIT $3 OFFSET $4
+        LIMIT $4 OFFSET $5
         "#,
         status,
         now,
+        pattern,
         i64::from(page.limit()),
         page.offset(),
     )

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use bulkhead_kernel::fault::{Code, Fault, Violation};
 use bulkhead_tenancy::DbError;
 
-use crate::{ScopeError, identities::IdentityError, roles::RoleError};
+use crate::{ScopeError, idempotency::IdempotencyError, identities::IdentityError, roles::RoleError};
 
 /// Why somebody may not enter, or members could not be shown.
 #[derive(Debug, thiserror::Error)]
@@ -22,6 +22,9 @@ pub enum MemberError {
     /// There is no such member.
     #[error("no such member")]
     NotFound,
+    /// The member is not as the caller last saw them.
+    #[error("another version")]
+    Changed,
     /// The person is a member already.
     #[error("already a member")]
     AlreadyMember,
@@ -34,6 +37,9 @@ pub enum MemberError {
     /// The request breaks rules.
     #[error("the request is invalid")]
     Invalid(Vec<Violation>),
+    /// The request came under an idempotency key, and that stands against it.
+    #[error("the idempotency key stands against it")]
+    Key(#[from] IdempotencyError),
     /// The database failed.
     #[error("the database failed")]
     Database(#[from] DbError),
@@ -46,10 +52,12 @@ impl Fault for MemberError {
             Self::SessionEnded => Code::SessionEnded,
             Self::Forbidden(source) => source.code(),
             Self::NotFound => Code::NotFound,
+            Self::Changed => Code::PreconditionFailed,
             Self::AlreadyMember => Code::AlreadyMember,
             Self::Role(source) => source.code(),
             Self::Identity(source) => source.code(),
             Self::Invalid(_) => Code::Validation,
+            Self::Key(source) => source.code(),
             Self::Database(source) => source.code(),
         }
     }
@@ -67,6 +75,7 @@ impl Fault for MemberError {
             Self::Invalid(violations) => violations.clone(),
             Self::Role(source) => source.violations(),
             Self::Identity(source) => source.violations(),
+            Self::Key(source) => source.violations(),
             _ => Vec::new(),
         }
     }

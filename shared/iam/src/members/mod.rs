@@ -8,6 +8,7 @@
 
 mod cache;
 mod error;
+mod idempotency;
 pub mod jobs;
 mod model;
 pub mod names;

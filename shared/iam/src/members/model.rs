@@ -38,6 +38,8 @@ pub struct Member {
     pub is_active: bool,
     /// The names of the roles, sorted.
     pub roles: Vec<String>,
+    /// Rises with every change, also of the roles they have.
+    pub version: i64,
 }
 
 /// Somebody who is to be a member.
@@ -110,43 +112,9 @@ fn kept<T>(violations: &mut Vec<Violation>, pointer: &str, parsed: Result<T, &'s
         .ok()
 }
 
-/// What a member's address or name must contain, as a pattern for `ILIKE`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Search(String);
-
-impl Search {
-    const MAX_CHARS: usize = 100;
-
-    pub(super) fn parse(text: &str) -> Result<Self, Violation> {
-        if text.chars().nth(Self::MAX_CHARS).is_some() || text.chars().any(char::is_control) {
-            let detail = "must be at most 100 characters, without control characters";
-            return Err(Violation::new("search", detail));
-        }
-        let mut pattern = String::from("%");
-        for char in text.trim().chars() {
-            if matches!(char, '%' | '_' | '\\') {
-                pattern.push('\\');
-            }
-            pattern.push(char);
-        }
-        pattern.push('%');
-        Ok(Self(pattern))
-    }
-
-    pub(super) fn pattern(&self) -> &str {
-        &self.0
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_is_searched_for_is_taken_literally() {
-        assert_eq!(Search::parse(" 100%_a\\b ").unwrap().pattern(), "%100\\%\\_a\\\\b%");
-        assert_eq!(Search::parse("").unwrap().pattern(), "%%");
-    }
 
     #[test]
     fn everything_wrong_with_a_new_member_is_told_at_once() {
@@ -154,11 +122,5 @@ mod tests {
         let pointers: Vec<_> = wrong.iter().map(|violation| violation.pointer.as_str()).collect();
         assert_eq!(pointers, ["/email", "/first_name", "/last_name", "/role_ids/0"]);
         assert!(MemberChanges::parse(None, Some(" "), None).is_err());
-    }
-
-    #[test]
-    fn a_search_that_no_name_can_match_is_refused() {
-        assert!(Search::parse("a\0").is_err());
-        assert!(Search::parse(&"x".repeat(101)).is_err());
     }
 }

@@ -12,13 +12,14 @@ use bulkhead_tenancy::{DbError, OwnerTx, TenantSelector, TenantTx};
 use chrono::{DateTime, Utc};
 use tracing::instrument;
 
-use super::{Authority, Member, MemberChanges, MemberError, NewMember, model::Search, store};
+use super::{Authority, Member, MemberChanges, MemberError, NewMember, idempotency::Key, store};
 use crate::{
     Iam, Scope,
     grants::{self, Turn},
     identities, memberships,
     permissions::{Permission, SystemRole},
     roles::{self, Role},
+    search::Search,
 };
 
 /// What the person may do in the tenant, at most a second old.
@@ -110,15 +111,30 @@ pub async fn find(tx: &mut TenantTx, id: IdentityId) -> Result<Member, MemberErr
 
 /// Makes the person with this address a member, and an identity without a password where they are none. Who was a member
 /// and is inactive is let in again, with the roles they kept. The person gets a mail; the answer is the same, and so is
-/// the work, whether or not the address was known.
+/// the work, whether or not the address was known. Under an idempotency key the same request is answered the same way
+/// without a second mail.
 #[instrument(skip_all)]
-pub async fn add(scope: &Scope, iam: &Iam, new: &NewMember) -> Result<Member, MemberError> {
+pub async fn add(scope: &Scope, iam: &Iam, new: &NewMember, key: Option<&str>) -> Result<Member, MemberError> {
+    let (email, names) = (new.email.as_str(), [new.first_name.as_str(), new.last_name.as_str()]);
+    let body = (email, names, &new.roles);
+    let key = key.map(|key| Key::new(scope, "POST /users", key, &body)).transpose()?;
     let mut tx = iam.db.tenant(scope.tenant.id).await?;
+    if let Some(key) = &key
+        && let Some(earlier) = key.claim(&mut tx, Permission::UserCreate, 201).await?
+    {
+        return Ok(earlier);
+    }
     may_add(scope, &mut tx, new).await?;
-    tx.commit().await?;
+    // Nothing was done so far: the key is free again, until the member is made.
+    drop(tx);
     let names = [&new.first_name, &new.last_name];
     let (id, is_new) = identities::service::claim(iam, &new.email, names).await?;
     let mut tx = iam.db.tenant(scope.tenant.id).await?;
+    if let Some(key) = &key
+        && let Some(earlier) = key.claim(&mut tx, Permission::UserCreate, 201).await?
+    {
+        return Ok(earlier);
+    }
     let (turn, roles) = may_add(scope, &mut tx, new).await?;
     let member = insert(scope, &mut tx, turn, id, new, &roles).await?;
     let template = if is_new {
@@ -128,8 +144,36 @@ pub async fn add(scope: &Scope, iam: &Iam, new: &NewMember) -> Result<Member, Me
     };
     let mail = SendMail { to: id, template };
     bulkhead_jobs::enqueue(&scope.origin, &mut tx, &mail).await?;
+    if let Some(key) = &key {
+        key.keep(&mut tx, &member).await?;
+    }
     tx.commit().await?;
     memberships::service::carry_soon(&iam.db, scope.tenant.id).await;
+    Ok(member)
+}
+
+/// Gives a member one more role, as [`grants::service::assign`]; under an idempotency key the same request is answered the
+/// same way, whatever the member has by then.
+#[instrument(skip_all)]
+pub async fn assign_role(
+    scope: &Scope,
+    tx: &mut TenantTx,
+    id: IdentityId,
+    role: &str,
+    key: Option<&str>,
+) -> Result<Member, MemberError> {
+    let route = "POST /tenants/{id}/users/{uid}/roles";
+    let key = key.map(|key| Key::new(scope, route, key, &(id, role))).transpose()?;
+    if let Some(key) = &key
+        && let Some(earlier) = key.claim(tx, Permission::RoleAssignUsers, 200).await?
+    {
+        return Ok(earlier);
+    }
+    grants::service::assign(scope, tx, id, role).await?;
+    let member = find(tx, id).await?;
+    if let Some(key) = &key {
+        key.keep(tx, &member).await?;
+    }
     Ok(member)
 }
 
@@ -167,6 +211,7 @@ async fn insert(
         last_name: new.last_name.as_str().to_owned(),
         is_active: true,
         roles: Vec::new(),
+        version: 0,
     };
     let member = admit(tx, turn, &person, scope.person()?.identity, roles, scope.clock.now()).await?;
     let event = scope.event("user.create").on("user", id);
@@ -199,15 +244,17 @@ pub(crate) async fn admit(
     find(tx, person.id).await
 }
 
-/// Renames a member within the tenant, lets them in or keeps them out. Who is kept out keeps their roles.
+/// Renames a member within the tenant, lets them in or keeps them out; with `seen` only if they still have one of these
+/// versions. Who is kept out keeps their roles.
 #[instrument(skip_all)]
 pub async fn update(
     scope: &Scope,
     tx: &mut TenantTx,
     id: IdentityId,
+    seen: Option<&[i64]>,
     changes: &MemberChanges,
 ) -> Result<Member, MemberError> {
-    let (turn, before) = lock(scope, tx, Permission::UserUpdate, id).await?;
+    let (turn, before) = lock(scope, tx, Permission::UserUpdate, id, seen).await?;
     let mut after = before.clone();
     if let Some(is_active) = changes.is_active {
         after.is_active = is_active;
@@ -223,6 +270,7 @@ pub async fn update(
     }
     store::upsert(tx, &after, scope.clock.now()).await?;
     turn.finish(tx, &[id]).await?;
+    after.version += 1;
     let event = scope.event("user.update").on("user", id);
     let event = event
         .change("is_active", before.is_active, after.is_active)
@@ -232,10 +280,11 @@ pub async fn update(
     Ok(after)
 }
 
-/// Removes a member from the tenant with all roles; the person stays who they are everywhere else.
+/// Removes a member from the tenant with all roles; with `seen` only if they still have one of these versions. The person
+/// stays who they are everywhere else.
 #[instrument(skip_all)]
-pub async fn remove(scope: &Scope, tx: &mut TenantTx, id: IdentityId) -> Result<(), MemberError> {
-    let (turn, member) = lock(scope, tx, Permission::UserDelete, id).await?;
+pub async fn remove(scope: &Scope, tx: &mut TenantTx, id: IdentityId, seen: Option<&[i64]>) -> Result<(), MemberError> {
+    let (turn, member) = lock(scope, tx, Permission::UserDelete, id, seen).await?;
     store::delete(tx, id).await?;
     turn.finish(tx, &[]).await?;
     let event = scope.event("user.delete").on("user", id);
@@ -249,10 +298,14 @@ async fn lock(
     tx: &mut TenantTx,
     permission: Permission,
     id: IdentityId,
+    seen: Option<&[i64]>,
 ) -> Result<(Turn, Member), MemberError> {
     let turn = Turn::take_to(scope, tx, permission).await?;
     let member = find(tx, id).await?;
     turn.require_above(tx, &[id]).await?;
+    if seen.is_some_and(|versions| !versions.contains(&member.version)) {
+        return Err(MemberError::Changed);
+    }
     Ok((turn, member))
 }
 

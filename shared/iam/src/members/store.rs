@@ -9,8 +9,11 @@ use bulkhead_tenancy::{Db, DbError, Message, OwnerTx, TenantTx};
 use chrono::{DateTime, Utc};
 use sqlx::Row;
 
-use super::{Authority, Member, model::Search};
-use crate::permissions::{PermissionSet, SystemRole};
+use super::{Authority, Member};
+use crate::{
+    permissions::{PermissionSet, SystemRole},
+    search::Search,
+};
 
 /// Who somebody is in the tenant and what that allows, in one statement for one message. Between the pieces stand the
 /// session, the time and the identity. Lists are joined by characters that their items cannot have. There are no joins
@@ -89,7 +92,8 @@ pub(super) async fn list(
                      FROM member_roles AS g
                               JOIN roles AS r ON r.id = g.role_id
                      WHERE g.identity_id = m.identity_id
-                     ORDER BY r.name) AS "roles!"
+                     ORDER BY r.name) AS "roles!",
+               m.version
         FROM members AS m
         WHERE $1::text IS NULL
            OR m.email ILIKE $1
@@ -110,6 +114,7 @@ pub(super) async fn list(
         last_name: row.last_name,
         is_active: row.is_active,
         roles: row.roles,
+        version: row.version,
     });
     Ok(Page {
         items: items.collect(),
@@ -130,7 +135,8 @@ pub(super) async fn find(tx: &mut TenantTx, id: IdentityId) -> Result<Option<Mem
                      FROM member_roles AS g
                               JOIN roles AS r ON r.id = g.role_id
                      WHERE g.identity_id = m.identity_id
-                     ORDER BY r.name) AS "roles!"
+                     ORDER BY r.name) AS "roles!",
+               m.version
         FROM members AS m
         WHERE m.identity_id = $1
         "#,
@@ -145,6 +151,7 @@ pub(super) async fn find(tx: &mut TenantTx, id: IdentityId) -> Result<Option<Mem
         last_name: row.last_name,
         is_active: row.is_active,
         roles: row.roles,
+        version: row.version,
     }))
 }
 
@@ -161,12 +168,12 @@ pub(super) async fn is_active(tx: &mut TenantTx, email: &Email) -> Result<bool, 
     Ok(is_there)
 }
 
-/// Writes the member as they are to be, new or again.
+/// Writes the member as they are to be, new or again. Their version rises when the turn ends.
 pub(super) async fn upsert(tx: &mut TenantTx, member: &Member, now: DateTime<Utc>) -> Result<(), DbError> {
     sqlx::query!(
         r#"
-        INSERT INTO members (identity_id, email, first_name, last_name, status, created_at, updated_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $6)
+        INSERT INTO members (identity_id, email, first_name, last_name, status, version, created_at, updated_at)
+        VALUES ($1, $2, $3, $4, $5, 0, $6, $6)
         ON CONFLICT (identity_id) DO UPDATE SET first_name = EXCLUDED.first_name,
                                                 last_name  = EXCLUDED.last_name,
                                                 status     = EXCLUDED.status,
@@ -326,7 +333,7 @@ pub(super) async fn set_names(
     sqlx::query!(
         r#"
         UPDATE members
-        SET first_name = $2, last_name = $3, updated_at = $4
+        SET first_name = $2, last_name = $3, version = version + 1, updated_at = $4
         WHERE identity_id = $1
         "#,
         identity.uuid(),

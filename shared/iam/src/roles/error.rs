@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use bulkhead_kernel::fault::{Code, Fault, Violation};
 use bulkhead_tenancy::DbError;
 
-use crate::ScopeError;
+use crate::{ScopeError, idempotency::IdempotencyError};
 
 /// Why a role was not made, changed, shown, given or taken.
 #[derive(Debug, thiserror::Error)]
@@ -46,6 +46,9 @@ pub enum RoleError {
     /// What was sent breaks rules.
     #[error("the request is invalid")]
     Invalid(Vec<Violation>),
+    /// The request came under an idempotency key, and that stands against it.
+    #[error("the idempotency key stands against it")]
+    Key(#[from] IdempotencyError),
     /// The database failed.
     #[error("the database failed")]
     Database(#[from] DbError),
@@ -64,6 +67,7 @@ impl Fault for RoleError {
             Self::Changed => Code::PreconditionFailed,
             Self::LastOwner => Code::LastOwner,
             Self::Unlinked => Code::MemberUnlinked,
+            Self::Key(source) => source.code(),
             Self::Database(source) => source.code(),
         }
     }
@@ -85,6 +89,7 @@ impl Fault for RoleError {
         match self {
             Self::Invalid(violations) => violations.clone(),
             Self::Unknown(pointer) => vec![Violation::new(pointer, "does not exist")],
+            Self::Key(source) => source.violations(),
             _ => Vec::new(),
         }
     }

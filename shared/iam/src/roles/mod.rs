@@ -10,6 +10,7 @@
 
 mod error;
 mod held;
+mod idempotency;
 mod model;
 pub mod service;
 mod store;

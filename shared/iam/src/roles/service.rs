@@ -4,7 +4,7 @@ use bulkhead_kernel::ids::{IdentityId, RoleId};
 use bulkhead_tenancy::{DbError, OwnerTx, TenantTx};
 use tracing::instrument;
 
-use super::{Held, NewRole, Role, RoleChanges, RoleError, model::parse_permissions, store};
+use super::{Held, NewRole, Role, RoleChanges, RoleError, idempotency::Key, model::parse_permissions, store};
 use crate::{
     Scope,
     grants::Turn,
@@ -94,10 +94,18 @@ pub async fn permissions(scope: &Scope, tx: &mut TenantTx, id: RoleId) -> Result
     Ok(find(tx, id).await?.permissions)
 }
 
-/// Makes a role of what the principal holds.
+/// Makes a role of what the principal holds. Under an idempotency key the same request is answered the same way without a
+/// second one.
 #[instrument(skip_all)]
-pub async fn create(scope: &Scope, tx: &mut TenantTx, new: &NewRole) -> Result<Role, RoleError> {
+pub async fn create(scope: &Scope, tx: &mut TenantTx, new: &NewRole, key: Option<&str>) -> Result<Role, RoleError> {
+    let body = (&new.name, &new.description, ids(&new.permissions.into()));
+    let key = key.map(|key| Key::new(scope, "POST /roles", key, &body)).transpose()?;
     let turn = Turn::take_to(scope, tx, Permission::RoleCreate).await?;
+    if let Some(key) = &key
+        && let Some(earlier) = key.claim(tx, 201).await?
+    {
+        return Ok(earlier);
+    }
     turn.require_covers(&new.permissions.into())?;
     let id = RoleId::new();
     store::insert(tx, id, new, scope.clock.now())
@@ -111,6 +119,9 @@ pub async fn create(scope: &Scope, tx: &mut TenantTx, new: &NewRole) -> Result<R
         .change("description", None::<String>, role.description.as_str())
         .change("permissions", None::<String>, ids(&role.permissions));
     bulkhead_audit::record(tx, event).await?;
+    if let Some(key) = &key {
+        key.keep(tx, &role).await?;
+    }
     Ok(role)
 }
 
@@ -137,7 +148,8 @@ pub async fn update(
     write(scope, tx, &before, after).await
 }
 
-/// Adds permissions to a role; those it has stay.
+/// Adds permissions to a role; those it has stay. Under an idempotency key the same request is answered the same way,
+/// whatever the role allows by then.
 #[instrument(skip_all)]
 pub async fn add_permissions(
     scope: &Scope,
@@ -145,12 +157,26 @@ pub async fn add_permissions(
     id: RoleId,
     seen: Option<&[i64]>,
     permission_ids: &[String],
+    key: Option<&str>,
 ) -> Result<Role, RoleError> {
     let added = parse_permissions(permission_ids).map_err(RoleError::Invalid)?;
+    let body = (id, ids(&added.into()));
+    let key = key.map(|key| Key::new(scope, "POST /roles/{id}/permissions", key, &body));
+    let key = key.transpose()?;
+    Turn::take_to(scope, tx, Permission::RoleUpdate).await?;
+    if let Some(key) = &key
+        && let Some(earlier) = key.claim(tx, 200).await?
+    {
+        return Ok(earlier);
+    }
     let before = lock(scope, tx, Permission::RoleUpdate, id, seen).await?;
     let mut after = before.clone();
     after.permissions = before.permissions.known().with(added).into();
-    write(scope, tx, &before, after).await
+    let role = write(scope, tx, &before, after).await?;
+    if let Some(key) = &key {
+        key.keep(tx, &role).await?;
+    }
+    Ok(role)
 }
 
 /// Takes a permission from a role that has it.

@@ -42,6 +42,10 @@ pub struct Auth {
     pub sign_in: SignInLimits,
     /// How often a mail may be asked for.
     pub mails: SignInLimits,
+    /// How often a link or a key may be presented by who is not signed in.
+    pub link_calls: SignInLimits,
+    /// How often an invitation may be sent again.
+    pub resends: SignInLimits,
 }
 
 /// How often signing in may fail, or something else be done for an account.
@@ -84,6 +88,16 @@ impl Auth {
                 failures_per_account: section.number("mails_per_account", 1..=1000),
                 failures_per_address: section.number("mails_per_address", 1..=100_000),
                 window: section.secs("mails_window_secs", 1..=86_400),
+            },
+            link_calls: SignInLimits {
+                failures_per_account: section.number("link_calls_per_link", 1..=1000),
+                failures_per_address: section.number("link_calls_per_address", 1..=100_000),
+                window: section.secs("link_calls_window_secs", 1..=86_400),
+            },
+            resends: SignInLimits {
+                failures_per_account: section.number("resends_per_invitation", 1..=1000),
+                failures_per_address: section.number("resends_per_address", 1..=100_000),
+                window: section.secs("resends_window_secs", 1..=86_400),
             },
         };
         if auth.key_announce + auth.access_token >= auth.key_life {

@@ -239,7 +239,7 @@ pub fn auth_password() -> Histogram {
     ::metrics::histogram!(PASSWORD)
 }
 
-/// Refusals that tell of an attack, by `reason`: guessing, mails or reuse.
+/// Refusals that tell of an attack, by `reason`: guessing, mails, links, resends or reuse.
 pub fn auth_refusals(reason: &'static str) -> Counter {
     ::metrics::counter!(AUTH_REFUSED, "reason" => reason)
 }

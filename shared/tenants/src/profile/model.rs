@@ -3,7 +3,8 @@
 use bulkhead_kernel::fault::Violation;
 use bulkhead_tenancy::Slug;
 use chrono::{DateTime, Utc};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
 
 use crate::{Suspension, Tenant, TenantName};
 
@@ -39,6 +40,23 @@ pub struct Changes {
     pub settings: Option<Document>,
     /// A merge patch of the custom fields.
     pub custom_fields: Option<Document>,
+}
+
+impl Profile {
+    /// What stands here, as a number: the `ETag`. It follows from the content, so what is changed back is what it was.
+    #[must_use]
+    pub fn version(&self) -> i64 {
+        let Tenant { name, slug, status, .. } = &self.tenant;
+        let state = (status.as_str(), self.suspension.map(Suspension::as_str), self.purge_at);
+        let content = json!([name, slug, state, self.settings, self.custom_fields]);
+        let digest = Sha256::digest(content.to_string());
+        let bits = digest
+            .iter()
+            .take(8)
+            .fold(0, |bits: u64, byte| bits << 8 | u64::from(*byte));
+        // Without the sign.
+        (bits >> 1).cast_signed()
+    }
 }
 
 impl Changes {
@@ -123,8 +141,6 @@ fn has_nul(json: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     fn object(value: Value) -> Document {

@@ -21,13 +21,14 @@ pub async fn get(db: &Db, tenant: TenantId) -> Result<Profile, TenantError> {
     Ok(profile)
 }
 
-/// Changes the tenant for a member with the permission. A document that is changed has to fit the platform's schema as a
+/// Changes the tenant for a member with the permission; with `seen` only if it still has one of these versions. A document that is changed has to fit the platform's schema as a
 /// whole afterwards, also where it did not before.
 pub async fn update(
     origin: &Origin,
     iam: &Iam,
     caller: &Person,
     tenant: TenantId,
+    seen: Option<&[i64]>,
     changes: &Changes,
 ) -> Result<Profile, TenantError> {
     let authority = members::service::authority_now(iam, tenant, caller.identity, caller.session).await;
@@ -48,10 +49,15 @@ pub async fn update(
         _ => return Err(DbError::TenantNotActive.into()),
     }
     let before = store::get(&mut tx, tenant).await?;
+    if seen.is_some_and(|versions| !versions.contains(&before.version())) {
+        return Err(TenantError::Changed);
+    }
     let mut profile = before.clone();
     let slug = apply(&mut profile, changes)?;
     check(&profile, changes, store::find_schemas(&mut tx).await?.as_ref())?;
     store::set(&mut tx, &profile, &slug).await?;
+    // As the database writes it: 1e2 is 100 there.
+    let profile = store::get(&mut tx, tenant).await?;
     let event = Event::now("tenant.update", Actor::member(caller.identity), origin)
         .on("tenant", tenant)
         .change("name", before.tenant.name.as_str(), profile.tenant.name.as_str())

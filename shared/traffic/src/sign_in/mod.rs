@@ -122,6 +122,14 @@ impl SignInThrottle {
         );
     }
 
+    /// One more of something that counts whatever comes of it, such as a mail. `of` is whose budget it takes from: any text.
+    #[tracing::instrument(skip_all)]
+    pub async fn spend(&self, of: &str, address: IpAddr) -> Result<(), TooManyFailures> {
+        let allowed = self.check(of, address).await?;
+        self.record(allowed, Outcome::Failed).await;
+        Ok(())
+    }
+
     /// Somebody has shown that the account is theirs by other means than the password: from this address, what strangers
     /// do counts no longer against them.
     #[tracing::instrument(skip_all)]

@@ -109,7 +109,7 @@ async fn the_secret_of_a_key_is_nowhere_but_in_the_answer_that_made_it() {
 }
 
 #[tokio::test]
-async fn the_list_tells_which_keys_nobody_used() {
+async fn the_list_is_searched_and_tells_which_keys_nobody_used() {
     let app = App::start().await;
     let ada = app.founder("acme").await;
     let (used, text) = mint(&ada, "member", &["vm:read"]).await;
@@ -143,6 +143,28 @@ async fn the_list_tells_which_keys_nobody_used() {
     assert_eq!(ids(never), [unused["id"].clone()]);
     let second = ada.client.get(&format!("{PATH}?page=2&limit=2")).await.expect(200);
     assert_eq!(ids(second), [used["id"].clone()]);
+    let hint = used["hint"].as_str().unwrap();
+    let found = ada
+        .client
+        .get(&format!("{PATH}?search={}", hint.to_lowercase()))
+        .await
+        .expect(200);
+    assert_eq!(ids(found), [used["id"].clone()]);
+    let named = json!({ "name": "100% Deploy", "scopes": ["vm:read"] });
+    let named = ada.client.post(PATH, &named).await.expect(201);
+    for search in ["%25", "deploy&unused=true", "0%25%20d"] {
+        let found = ada.client.get(&format!("{PATH}?search={search}")).await.expect(200);
+        assert_eq!(
+            (&found["total"], ids(found.clone())),
+            (&json!(1), vec![named["id"].clone()]),
+            "{search}"
+        );
+    }
+    let refused = ada.client.get(&format!("{PATH}?search=%00")).await;
+    assert_eq!(
+        refused.expect_problem(422, "validation")["errors"][0]["pointer"],
+        "search"
+    );
 }
 
 #[tokio::test]

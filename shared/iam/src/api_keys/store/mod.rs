@@ -14,7 +14,10 @@ pub use authority::KEY_SQL;
 pub(super) use authority::find_authority;
 
 use super::{ApiKey, KeyFilter, Network, Owner, network::MalformedNetwork, text::SecretHash};
-use crate::permissions::{Permission, PermissionSet};
+use crate::{
+    permissions::{Permission, PermissionSet},
+    search::Search,
+};
 
 /// A row as the service sees it.
 struct Row {
@@ -136,16 +139,22 @@ pub(super) async fn find_hashes(
 }
 
 /// The newest first.
-pub(super) async fn list(tx: &mut TenantTx, filter: KeyFilter) -> Result<Page<ApiKey>, DbError> {
-    let KeyFilter { page, is_unused } = filter;
+pub(super) async fn list(
+    tx: &mut TenantTx,
+    filter: &KeyFilter,
+    search: Option<&Search>,
+) -> Result<Page<ApiKey>, DbError> {
+    let KeyFilter { page, is_unused, .. } = *filter;
+    let pattern = search.map(Search::pattern);
     let total = sqlx::query_scalar!(
         r#"
         SELECT count(*) AS "total!"
         FROM api_keys
-        WHERE NOT $1
-           OR (last_used_at IS NULL AND revoked_at IS NULL)
+        WHERE (NOT $1 OR (last_used_at IS NULL AND revoked_at IS NULL))
+          AND ($2::text IS NULL OR name ILIKE $2 OR hint ILIKE $2)
         "#,
         is_unused,
+        pattern,
     )
     .fetch_one(tx.conn())
     .await?;
@@ -155,12 +164,13 @@ pub(super) async fn list(tx: &mut TenantTx, filter: KeyFilter) -> Result<Page<Ap
         SELECT id, owner_kind, owner_id, name, hint, scopes, allowed_addresses, expires_at, last_used_at, previous_until,
                revoked_at, revoked_reason, created_by, created_at, updated_at, version
         FROM api_keys
-        WHERE NOT $1
-           OR (last_used_at IS NULL AND revoked_at IS NULL)
+        WHERE (NOT $1 OR (last_used_at IS NULL AND revoked_at IS NULL))
+          AND ($2::text IS NULL OR name ILIKE $2 OR hint ILIKE $2)
         ORDER BY created_at DESC, id DESC
-        LIMIT $2 OFFSET $3
+        LIMIT $3 OFFSET $4
         "#,
         is_unused,
+        pattern,
         i64::from(page.limit()),
         page.offset(),
     )
