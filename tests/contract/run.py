@@ -19,7 +19,7 @@ from pathlib import Path
 
 import requests
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).resolve().parent
 URL, WORK = sys.argv[1], Path(sys.argv[2])
 PASSWORD = "correct horse battery staple"
 # A tenth of what a tenant can allow: it reads and makes resources, and reads machines.
@@ -125,7 +125,8 @@ def play(role, persona, ids, cases, seed):
         state = persona | {"url": URL, "password": PASSWORD, "ids": ids, "seed": seed + n_round, "result": str(result)}
         # What every parameter can be wrong in is tried once, in the first round of a long run.
         phases = "examples,coverage,fuzzing" if n_round == 0 and cases >= 1000 else "fuzzing"
-        command = [sys.executable, "-m", "schemathesis.cli", "run", f"{URL}/openapi.json", "--url", URL]
+        command = [sys.executable, "-m", "schemathesis.cli", "--config-file", str(HERE / "schemathesis.toml")]
+        command += ["run", f"{URL}/openapi.json", "--url", URL]
         command += ["--phases", phases, "--checks", CHECKS, "--seed", str(seed + n_round), "--no-shrink", "--no-color"]
         command += ["--max-examples", str(-(-missing // n_operations)), "--generation-database", "none"]
         command += ["--continue-on-failure", "--suppress-health-check", "all", "--warnings", "off"]

@@ -57,7 +57,10 @@ fn nothing_in_an_operation_is_null() {
             assert!(!value.is_null(), "{name}: {key}");
         }
         for parameter in operation["parameters"].as_array().into_iter().flatten() {
-            assert!(parameter["schema"].get("type") != Some(&Value::Null), "{name}: {parameter}");
+            assert!(
+                parameter["schema"].get("type") != Some(&Value::Null),
+                "{name}: {parameter}"
+            );
         }
     }
 }
