@@ -19,6 +19,9 @@ use crate::{
 /// Rows in a full run and in a short one.
 const ROWS: [u32; 2] = [1_000_000, 20_000];
 
+/// Rows written before they are sealed.
+const AT_A_TIME: u32 = 50_000;
+
 /// How many times it is verified; the slowest counts.
 const TIMES: usize = 3;
 
@@ -34,7 +37,7 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<()> {
     let server = Server::of(&options.database_url)?;
     let settings = prepare(options, &server)
         .await?
-        .with(&[("AUDIT__CHECKPOINT_MS", "2000")]);
+        .with(&[("AUDIT__CHECKPOINT_MS", "1000"), ("AUDIT__SEAL_MS", "500")]);
     let mut session = Session::open(&server, options.database_url.username(), DATABASE).await?;
     let worker = settings.worker().await?;
     let api = settings.api("api", Log::File, None).await?;
@@ -42,11 +45,13 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<()> {
     api.end().await?;
     let tenant = persona.tenant;
     let schema = format!("t_{}", tenant.replace('-', ""));
-    progress(&format!("writing {n_rows} rows"));
-    write(&mut session, &schema, &tenant, n_rows).await?;
-    progress("sealing them");
+    progress(&format!("writing and sealing {n_rows} rows"));
     let began = Instant::now();
-    until_sealed(&mut session, &schema, &tenant).await?;
+    for first in (1..=n_rows).step_by(AT_A_TIME as usize) {
+        let last = n_rows.min(first + AT_A_TIME - 1);
+        write(&mut session, &schema, &tenant, (first, last)).await?;
+        until_sealed(&mut session, &schema, &tenant).await?;
+    }
     progress(&format!("sealed and attested in {} s", began.elapsed().as_secs()));
     worker.end().await?;
     session
@@ -89,7 +94,7 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<()> {
 }
 
 /// Rows like those of a change by a member, and the word that they wait to be sealed.
-async fn write(session: &mut Session, schema: &str, tenant: &str, n_rows: u32) -> anyhow::Result<()> {
+async fn write(session: &mut Session, schema: &str, tenant: &str, (first, last): (u32, u32)) -> anyhow::Result<()> {
     let sql = format!(
         r#"BEGIN;
         INSERT INTO {schema}.audit_events (id, occurred_at, action, outcome, actor_kind, actor_id, targets, changes,
@@ -98,7 +103,7 @@ async fn write(session: &mut Session, schema: &str, tenant: &str, n_rows: u32) -
                'usr_' || md5((n % 50)::text), jsonb_build_array(jsonb_build_object('kind', 'resource', 'id', 'res_' || md5(n::text))),
                jsonb_build_object('name', jsonb_build_object('before', 'disk-' || n, 'after', 'disk-' || n + 1)),
                md5(n::text), '192.0.2.' || n % 250, 'Mozilla/5.0 (X11; Linux x86_64)'
-        FROM generate_series(1, {n_rows}) AS n;
+        FROM generate_series({first}, {last}) AS n;
         INSERT INTO control.audit_outbox (id, tenant_id) VALUES (gen_random_uuid(), '{tenant}');
         COMMIT"#
     );
