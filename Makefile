@@ -1,7 +1,7 @@
 # Every target is one script or one cargo command; `make help` lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: help dev dev-up dev-down dev-reset demo test test-pgbouncer test-pg18 bench bench-short bench-tenants bench-tenants-short bench-fleet bench-fleet-short bench-enumeration bench-enumeration-short house prepare prepare-check fmt fmt-check lint openapi openapi-check deny ci
+.PHONY: help dev dev-up dev-down dev-reset demo test test-pgbouncer test-pg18 bench bench-short bench-tenants bench-tenants-short bench-fleet bench-fleet-short bench-enumeration bench-enumeration-short bench-audit bench-rotations contract-test contract-test-short house prepare prepare-check fmt fmt-check lint openapi openapi-check deny ci
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1	\2/p' Makefile | expand -t 22
@@ -61,10 +61,22 @@ bench-fleet-short: ## only whether it runs, with 40 tenants and without a releas
 	@BENCH_SHORT=1 scripts/bench-fleet
 
 bench-enumeration: ## do answers, or their times, tell who has an account? (BENCH_SHORT=1 only shows that it runs)
-	@scripts/bench-enumeration $(ARGS)
+	@scripts/bench-proof enumeration $(ARGS)
 
 bench-enumeration-short: ## only whether it runs, with 20 pairs and without a release build
-	@BENCH_SHORT=1 scripts/bench-enumeration
+	@BENCH_SHORT=1 scripts/bench-proof enumeration
+
+bench-audit: ## verify a million rows of an audit log, beside its bar (BENCH_SHORT=1 for 20,000)
+	@scripts/bench-proof audit $(ARGS)
+
+bench-rotations: ## three rotations of the signing keys under load: no token may be refused
+	@scripts/bench-proof rotations $(ARGS)
+
+contract-test: ## hold answers to generated requests against the OpenAPI document (CONTRACT_CASES=n, CONTRACT_SEED=n)
+	@scripts/contract-test
+
+contract-test-short: ## the same with 300 requests for each role
+	@CONTRACT_SHORT=1 scripts/contract-test
 
 prepare: ## rebuild the query cache .sqlx
 	@scripts/prepare

@@ -18,6 +18,7 @@
 //!
 //! Absent here: any crate of the product.
 
+mod audit;
 mod cells;
 mod cpu;
 mod enumeration;
@@ -30,6 +31,7 @@ mod pgbench;
 mod postgres;
 mod recorder;
 mod report;
+mod rotations;
 mod run;
 mod sample;
 mod script;
@@ -56,6 +58,10 @@ enum Command {
     Enumeration(Options),
     /// Measures what many tenants cost, beside a pool without bounds.
     Tenants(Options),
+    /// Measures how long the verification of a long audit log takes.
+    Audit(Options),
+    /// Changes the signing keys three times under load.
+    Rotations(Options),
     /// Serves the bare axum server.
     Hello {
         /// Address and port.
@@ -101,6 +107,8 @@ fn main() -> anyhow::Result<()> {
         Command::Run(options) => runtime()?.block_on(run::run(&options)),
         Command::Enumeration(options) => runtime()?.block_on(enumeration::run(&options)),
         Command::Tenants(options) => runtime()?.block_on(many::run(&options)),
+        Command::Audit(options) => runtime()?.block_on(audit::run(&options)),
+        Command::Rotations(options) => runtime()?.block_on(rotations::run(&options)),
         Command::Hello { listen } => hello::serve(listen),
     }
 }

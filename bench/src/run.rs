@@ -103,8 +103,8 @@ pub(crate) async fn prepare(options: &Options, server: &Server) -> anyhow::Resul
     let mut session = Session::open(server, options.database_url.username(), "postgres").await?;
     session.query(&format!("CREATE DATABASE {DATABASE}")).await?;
     let settings = Settings::new(options, server, DATABASE)?;
-    settings.api_command("generate-keys").await?;
-    settings.api_command("migrate").await?;
+    settings.api_command(&["generate-keys"]).await?;
+    settings.api_command(&["migrate"]).await?;
     Ok(settings)
 }
 

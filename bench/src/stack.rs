@@ -99,17 +99,17 @@ impl Settings {
         settings
     }
 
-    /// Runs a subcommand of the API to its end.
-    pub(crate) async fn api_command(&self, subcommand: &str) -> anyhow::Result<()> {
-        let output = self.command("bulkhead-api", &[]).arg(subcommand).output().await?;
+    /// Runs a subcommand of the API to its end; gives what it printed.
+    pub(crate) async fn api_command(&self, subcommand: &[&str]) -> anyhow::Result<String> {
+        let output = self.command("bulkhead-api", &[]).args(subcommand).output().await?;
         if !output.status.success() {
             let (out, err) = (
                 String::from_utf8_lossy(&output.stdout),
                 String::from_utf8_lossy(&output.stderr),
             );
-            bail!("bulkhead-api {subcommand} failed:\n{out}{err}");
+            bail!("bulkhead-api {} failed:\n{out}{err}", subcommand.join(" "));
         }
-        Ok(())
+        Ok(String::from_utf8(output.stdout)?)
     }
 
     /// Starts the API on free ports; `database` stands in for the server when given.

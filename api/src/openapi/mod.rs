@@ -94,13 +94,17 @@ fn complete(operation: &mut Value) {
             "description": "The tenant, by id or slug; only where the access token leaves it open.",
             "schema": {"type": "string"},
         });
-        match operation["parameters"].as_array_mut() {
+        match operation.get_mut("parameters").and_then(Value::as_array_mut) {
             Some(parameters) => parameters.push(header),
             None => operation["parameters"] = json!([header]),
         }
     }
-    for parameter in operation["parameters"].as_array_mut().into_iter().flatten() {
-        make_plain(&mut parameter["schema"]["type"]);
+    // An index makes what is not there, as null.
+    let parameters = operation.get_mut("parameters").and_then(Value::as_array_mut);
+    for parameter in parameters.into_iter().flatten() {
+        if let Some(schema_type) = parameter.pointer_mut("/schema/type") {
+            make_plain(schema_type);
+        }
     }
     describe_answers(operation);
     let codes = problem_codes(operation, &permission);

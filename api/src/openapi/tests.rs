@@ -48,6 +48,23 @@ fn every_operation_says_who_may_call_it_what_fails_and_is_named_once() {
     }
 }
 
+/// OpenAPI knows no null but in an example: what is not there is left out.
+#[test]
+fn nothing_in_an_operation_is_null() {
+    let document = document();
+    for (name, operation) in operations(&document) {
+        for (key, value) in operation.as_object().unwrap() {
+            assert!(!value.is_null(), "{name}: {key}");
+        }
+        for parameter in operation["parameters"].as_array().into_iter().flatten() {
+            assert!(
+                parameter["schema"].get("type") != Some(&Value::Null),
+                "{name}: {parameter}"
+            );
+        }
+    }
+}
+
 #[test]
 fn every_answer_is_described_and_every_content_has_an_example() {
     let document = document();
