@@ -153,7 +153,8 @@ async fn the_tenant_sees_who_came_why_and_what_was_done() {
         .post("/api/v1/resources", &thing)
         .await
         .expect(201);
-    let wanted = json!({"email": "eve@example.com", "role_ids": []});
+    let roles = ada.client.get("/api/v1/roles").await.expect(200);
+    let wanted = json!({"email": "eve@example.com", "role_ids": [roles[0]["id"]]});
     let refused = inside(&operator, &ada).post("/api/v1/invitations", &wanted).await;
     refused.expect_problem(403, "forbidden");
 
