@@ -18,6 +18,7 @@ mod iam;
 mod invitations;
 mod jobs;
 mod mail;
+mod operators;
 mod placement;
 mod resources;
 mod tenancy;

@@ -3,7 +3,7 @@
 use std::{error::Error, io, net::SocketAddr};
 
 use bulkhead_iam::{
-    audit_log::AuditError, identities::IdentityError, passwords::PasswordError, signing_keys::SigningKeyError,
+    audit_log::AuditError, operators::OperatorError, passwords::PasswordError, signing_keys::SigningKeyError,
     tokens::KeyError,
 };
 use bulkhead_kernel::{config::Mistakes, telemetry::TelemetryError};
@@ -76,7 +76,7 @@ pub enum CliError {
     Tampered,
     /// The operator could not be made.
     #[error("the operator cannot be made")]
-    Operator(#[source] IdentityError),
+    Operator(#[source] OperatorError),
     /// The tenant could not be moved.
     #[error("the tenant cannot be moved")]
     Move(#[source] MoveError),

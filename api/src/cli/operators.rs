@@ -3,7 +3,7 @@
 use std::io;
 
 use bulkhead_iam::{
-    identities::{IdentityError, Operator, service},
+    operators::{Made, OperatorError, service},
     passwords::Passwords,
 };
 use bulkhead_kernel::{
@@ -38,13 +38,13 @@ pub(super) async fn ensure(config: &Config, db: &Db, credentials: Credentials) -
     };
     let passwords = Passwords::new(&config.auth)?;
     let email = &credentials.email;
-    let made = service::create_operator(db, &passwords, &Clock::system(), email, Secret::new(password)).await;
+    let made = service::create_by_hand(db, &passwords, &Clock::system(), email, Secret::new(password)).await;
     match made.map_err(explained)? {
-        Operator::Created(id) => {
+        Made::Created(id) => {
             super::say(&format!("Made the operator {email} ({id})."));
             Ok(id)
         }
-        Operator::Known(id) => {
+        Made::Known(id) => {
             super::say(&format!("{email} ({id}) is an operator; the password is as it was."));
             Ok(id)
         }
@@ -52,7 +52,7 @@ pub(super) async fn ensure(config: &Config, db: &Db, credentials: Credentials) -
 }
 
 /// What is wrong with the arguments is told in full.
-fn explained(error: IdentityError) -> CliError {
+fn explained(error: OperatorError) -> CliError {
     let violations: Vec<String> = error
         .violations()
         .into_iter()

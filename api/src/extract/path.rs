@@ -11,7 +11,7 @@ use bulkhead_kernel::{
     fault::Code,
     ids::{
         ApiKeyId, ExportId, IdentityId, ImportId, InvitationId, MigrationRunId, MoveId, ReceiptId, ResourceId, RoleId,
-        SessionId, TenantId, VmId,
+        SessionId, SupportAccessId, TenantId, VmId,
     },
 };
 
@@ -40,6 +40,10 @@ impl Thing for SessionId {
 }
 
 impl Thing for InvitationId {
+    const MISSING: Code = Code::NotFound;
+}
+
+impl Thing for SupportAccessId {
     const MISSING: Code = Code::NotFound;
 }
 

@@ -9,7 +9,9 @@ use axum::{
 use bulkhead_iam::{
     Person, Scope,
     api_keys::{self, ApiKeyError, KeyText},
-    identities, members, sessions,
+    identities,
+    members::{self, MemberError},
+    sessions, support_access,
     tokens::Claims,
 };
 use bulkhead_kernel::{fault::Code, ids::TenantId, origin::Origin};
@@ -38,7 +40,7 @@ pub struct SignedIn {
 #[derive(Debug)]
 pub struct Operator(pub SignedIn);
 
-/// A member or an API key in a tenant. What they may do was read at most a second ago.
+/// A member, an API key or an operator with support access in a tenant. What they may do was read at most a second ago.
 #[derive(Debug)]
 pub struct Scoped(pub Scope);
 
@@ -176,18 +178,33 @@ async fn of_member(
     let (identity, session) = (claims.identity, claims.session);
     let authority = match freshness {
         Freshness::Now => members::service::authority_now(iam, tenant.id, identity, session)
-            .await?
-            .into(),
-        Freshness::WithinASecond => members::service::authority(iam, tenant.id, identity, session).await?,
+            .await
+            .map(Arc::new),
+        Freshness::WithinASecond => members::service::authority(iam, tenant.id, identity, session).await,
     };
-    Ok(Scope::new(
-        identity,
-        session,
-        &authority,
-        tenant,
-        record.origin(),
-        iam.clock.clone(),
-    ))
+    match authority {
+        Ok(authority) => {
+            let (origin, clock) = (record.origin(), iam.clock.clone());
+            Ok(Scope::new(identity, session, &authority, tenant, origin, clock))
+        }
+        Err(refused @ MemberError::TenantNotFound) => of_supporter(state, record, claims, tenant, refused).await,
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// An operator with support access, read in this very moment. To everybody else the tenant does not exist.
+async fn of_supporter(
+    state: &AppState,
+    record: &RequestRecord,
+    claims: &Claims,
+    tenant: TenantRef,
+    refused: MemberError,
+) -> Result<Scope, Problem> {
+    let iam = state.iam();
+    let found = support_access::service::find_live(iam, tenant.id, claims.identity, claims.session).await?;
+    let access = found.ok_or(refused)?;
+    record.set_support(access.id);
+    Ok(Scope::of_support(access, tenant, record.origin(), iam.clock.clone()))
 }
 
 /// The tenant of the token, which binds; where it leaves that open, the one the request names. Whether the caller

@@ -7,7 +7,11 @@ use std::{
 };
 
 use axum::http::{HeaderMap, header, request::Parts};
-use bulkhead_kernel::{ids::TenantId, origin::Origin, telemetry::trace};
+use bulkhead_kernel::{
+    ids::{SupportAccessId, TenantId},
+    origin::Origin,
+    telemetry::trace,
+};
 use bulkhead_tenancy::DbMeter;
 
 use super::RequestId;
@@ -23,6 +27,8 @@ pub struct RequestRecord {
     address: Option<IpAddr>,
     agent: Option<String>,
     principal: OnceLock<String>,
+    /// What the principal acts through, where they are not a member.
+    support: OnceLock<String>,
     tenant: OnceLock<TenantId>,
     db: DbMeter,
 }
@@ -36,6 +42,7 @@ impl RequestRecord {
             address,
             agent: agent(headers),
             principal: OnceLock::new(),
+            support: OnceLock::new(),
             tenant: OnceLock::new(),
             db: DbMeter::default(),
         })
@@ -58,6 +65,11 @@ impl RequestRecord {
         let _ = self.principal.set(principal.to_string());
     }
 
+    /// Notes that whoever asks is an operator inside a tenant; from here on the access is who asks.
+    pub fn set_support(&self, access: SupportAccessId) {
+        let _ = self.support.set(access.to_string());
+    }
+
     /// Notes which tenant is meant.
     pub fn set_tenant(&self, tenant: TenantId) {
         let _ = self.tenant.set(tenant);
@@ -72,7 +84,7 @@ impl RequestRecord {
     /// Who asked, once that is known.
     #[must_use]
     pub fn principal(&self) -> Option<&str> {
-        self.principal.get().map(String::as_str)
+        self.support.get().or(self.principal.get()).map(String::as_str)
     }
 
     /// Which tenant was meant, once that is known.

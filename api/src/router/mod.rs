@@ -10,8 +10,8 @@ use crate::{
     openapi,
     routes::{
         api_keys, archives, audit_log, auth, credentials, docs, doctor, invitations, lifecycle, migrations, moves,
-        onboarding, permissions, platform, resources, roles, service, sessions, tenant_users, tenants, users,
-        vm_templates, vms, whoami,
+        onboarding, operators, permissions, platform, resources, roles, service, sessions, support_access,
+        tenant_users, tenants, users, vm_templates, vms, whoami,
     },
     state::{AppState, RequestLimits},
 };
@@ -147,6 +147,8 @@ fn for_members() -> OpenApiRouter<AppState> {
         .routes(routes!(audit_log::list))
         .routes(routes!(audit_log::export))
         .routes(routes!(audit_log::verify))
+        .routes(routes!(support_access::list_own))
+        .routes(routes!(support_access::end_own))
 }
 
 /// Those who run the platform; below `/platform`.
@@ -167,6 +169,13 @@ fn for_operators() -> OpenApiRouter<AppState> {
         .routes(routes!(platform::list_receipts))
         .routes(routes!(platform::get_receipt))
         .routes(routes!(platform::get_tenant_schema, platform::set_tenant_schema))
+        .routes(routes!(operators::list, operators::create))
+        .routes(routes!(operators::get))
+        .routes(routes!(operators::deactivate))
+        .routes(routes!(operators::reactivate))
+        .routes(routes!(support_access::list, support_access::grant))
+        .routes(routes!(support_access::end))
+        .routes(routes!(audit_log::list_of_platform))
 }
 
 /// Puts the layers around the routes; the last one added is the outermost.

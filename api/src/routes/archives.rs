@@ -235,8 +235,9 @@ pub async fn download(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let PathIds(id, export) = ids;
-    authorize(&state, &signed_in, id).await?;
+    let actor = authorize(&state, &signed_in, id).await?;
     let (export, file) = service::open(state.db(), state.archives(), id, export).await?;
+    service::record_download(&signed_in.origin, state.db(), actor, id, export.id).await?;
     send(&export, file, &headers).await
 }
 

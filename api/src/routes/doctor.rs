@@ -1,13 +1,15 @@
 //! `/platform/doctor`: operators have the deployment examined.
 
 use axum::extract::State;
+use bulkhead_audit::{Actor, Event};
 use bulkhead_kernel::fault::{Code, Violation};
 use bulkhead_tenancy::doctor::{self, Check, Order, Report, Verdict};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use utoipa::ToSchema;
 
 use crate::{
-    extract::{Json, Operator, OptionalJson},
+    extract::{Json, Operator, OptionalJson, SignedIn},
     openapi::{OPERATOR, codes},
     problem::Problem,
     state::AppState,
@@ -119,7 +121,7 @@ impl From<Check> for CheckBody {
     extensions(("x-permission" = json!(OPERATOR)), ("x-problem-codes" = json!(codes(&[Code::DoctorBusy])))))]
 pub async fn isolation(
     State(state): State<AppState>,
-    _operator: Operator,
+    Operator(caller): Operator,
     OptionalJson(order): OptionalJson<OrderIsolation>,
 ) -> Result<Json<IsolationReport>, Problem> {
     let rounds = order.rounds.unwrap_or(ROUNDS);
@@ -131,6 +133,15 @@ pub async fn isolation(
         rounds,
         budget: state.server().request_timeout * 2 / 3,
     };
+    record(&state, &caller, rounds).await?;
     let report = doctor::isolation(state.db(), order).await?;
     Ok(Json(report.into()))
+}
+
+/// An examination builds and removes tenants, so that it was ordered is told before it begins.
+async fn record(state: &AppState, caller: &SignedIn, rounds: u32) -> Result<(), Problem> {
+    let event = Event::now("doctor.examine", Actor::operator(&caller.origin), &caller.origin);
+    let mut tx = state.db().control().await?;
+    bulkhead_audit::record_of_platform(&mut tx, event.change("rounds", Value::Null, rounds)).await?;
+    Ok(tx.commit().await?)
 }

@@ -30,11 +30,12 @@ pub struct Whoami {
 /// Who acts.
 #[derive(Serialize, ToSchema)]
 pub struct PrincipalBody {
-    /// `member` or `api_key`.
+    /// `member`, `api_key`, or `operator` with support access.
     #[serde(rename = "type")]
     kind: &'static str,
+    /// Of an operator that of the support access.
     id: String,
-    /// Of a member, and the two below.
+    /// Of a member or an operator, and the two below.
     #[serde(skip_serializing_if = "Option::is_none")]
     email: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -62,6 +63,12 @@ impl From<Principal> for PrincipalBody {
                 email: Some(person.email),
                 first_name: Some(person.first_name),
                 last_name: Some(person.last_name),
+                ..nobody
+            },
+            Principal::Supporter(supporter) => Self {
+                email: Some(supporter.email),
+                first_name: Some(supporter.first_name),
+                last_name: Some(supporter.last_name),
                 ..nobody
             },
             Principal::ApiKey(key) => Self {

@@ -1,7 +1,7 @@
 //! One thing that happened, and the log of them.
 
 use bulkhead_kernel::{
-    ids::{ApiKeyId, AuditEventId, IdentityId},
+    ids::{ApiKeyId, AuditEventId, IdentityId, SupportAccessId, TenantId},
     origin::Origin,
     page::PageRequest,
 };
@@ -20,12 +20,15 @@ const SECRETS: [&str; 8] = [
     "authorization",
 ];
 
+/// The kind of those who run the platform.
+const OPERATOR: &str = "operator";
+
 /// Who did it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Actor {
     /// `member`, `api_key`, `operator` or `system`.
     pub kind: &'static str,
-    /// The id as the API shows it; empty for the system.
+    /// The id as the API shows it, of an operator inside a tenant that of the support access; empty for the system.
     pub id: String,
 }
 
@@ -39,16 +42,26 @@ impl Actor {
         }
     }
 
-    /// Who runs the platform, by the principal of the request.
+    /// Who runs the platform, by the principal of the request; from a terminal it is the system.
     #[must_use]
     pub fn operator(origin: &Origin) -> Self {
-        Self {
-            kind: "operator",
-            id: origin.principal.clone(),
+        match origin.principal.parse::<IdentityId>() {
+            Ok(identity) => Self {
+                kind: OPERATOR,
+                id: identity.to_string(),
+            },
+            Err(_) => Self::of(origin),
         }
     }
 
-    /// Who asked for the work, long ago or just now: a member, a key, or the system by itself.
+    /// Whether it is somebody who runs the platform.
+    #[must_use]
+    pub fn is_operator(&self) -> bool {
+        self.kind == OPERATOR
+    }
+
+    /// Who asked for the work, long ago or just now: a member, a key, an operator in the tenant for support, or the system
+    /// by itself.
     #[must_use]
     pub fn of(origin: &Origin) -> Self {
         let principal = &origin.principal;
@@ -56,6 +69,8 @@ impl Actor {
             ("member", principal.clone())
         } else if principal.parse::<ApiKeyId>().is_ok() {
             ("api_key", principal.clone())
+        } else if principal.parse::<SupportAccessId>().is_ok() {
+            (OPERATOR, principal.clone())
         } else {
             ("system", String::new())
         };
@@ -189,6 +204,20 @@ impl Event {
         Value::Array(targets.collect())
     }
 
+    /// Whether it belongs into the log of the platform, too.
+    pub(crate) fn is_of_operator(&self) -> bool {
+        self.actor.is_operator()
+    }
+
+    /// The same with this tenant among the targets.
+    pub(crate) fn about(self, tenant: TenantId) -> Self {
+        if self.targets.iter().any(|target| target.kind == "tenant") {
+            self
+        } else {
+            self.on("tenant", tenant)
+        }
+    }
+
     /// It was asked for and refused.
     #[must_use]
     pub const fn refused(mut self) -> Self {
@@ -215,7 +244,7 @@ fn covered(field: &str, value: Value) -> Value {
     }
 }
 
-/// A row of a tenant's log.
+/// A row of a tenant's log, or of the platform's, which has no chain.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Entry {
     /// Its id.

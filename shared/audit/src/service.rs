@@ -5,7 +5,10 @@ use bulkhead_tenancy::{ControlTx, DbError, OwnerTx, TenantTx};
 use tracing::instrument;
 use uuid::Uuid;
 
-use crate::{Entry, Event, Filter, Part, store};
+use crate::{
+    Entry, Event, Filter, Part,
+    store::{self, platform},
+};
 
 /// Adds the event to the tenant's record; it commits with the transaction.
 #[instrument(skip_all)]
@@ -21,10 +24,35 @@ pub async fn record_once(tx: &mut TenantTx, id: Uuid, event: Event) -> Result<()
 }
 
 /// Records what happens to the tenant in `control`; it commits with the transaction and is in the tenant's log when the
-/// worker has sealed it.
+/// worker has sealed it. What an operator does is in the platform's log at once, too.
 #[instrument(skip_all)]
 pub async fn record_for(tx: &mut ControlTx, tenant: TenantId, event: Event) -> Result<(), DbError> {
-    store::insert_waiting(tx.conn(), tenant, &event).await
+    store::insert_waiting(tx.conn(), tenant, &event).await?;
+    if event.is_of_operator() {
+        platform::insert(tx, &event.about(tenant)).await?;
+    }
+    Ok(())
+}
+
+/// Records what is done with the platform as such; it commits with the transaction.
+#[instrument(skip_all)]
+pub async fn record_of_platform(tx: &mut ControlTx, event: Event) -> Result<(), DbError> {
+    platform::insert(tx, &event).await
+}
+
+/// A part of the platform's log, as [`list`].
+#[instrument(skip_all)]
+pub async fn list_of_platform(
+    tx: &mut ControlTx,
+    filter: &Filter,
+    part: Part,
+) -> Result<(Vec<Entry>, Option<i64>), DbError> {
+    let entries = platform::list(tx, filter, part).await?;
+    let total = match part {
+        Part::Page(_) => Some(platform::count(tx, filter).await?),
+        Part::After(..) => None,
+    };
+    Ok((entries, total))
 }
 
 /// [`record_for`] in a transaction of the provisioner.

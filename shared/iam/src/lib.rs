@@ -1,5 +1,6 @@
 //! People and what they may do: who somebody is (identities), how they stay signed in (sessions, tokens, passwords), where
 //! they belong (memberships, members) and what that allows (roles, grants, permissions, scope). Programs come with API keys.
+//! Who runs the platform is an operator, and enters a tenant by support access alone.
 //!
 //! - People are global; rights are the tenant's. What a request may do is read from the tenant's own rows, at most a
 //!   second old, never from the token.
@@ -20,6 +21,7 @@ pub mod identities;
 pub mod invitations;
 pub mod members;
 pub mod memberships;
+pub mod operators;
 pub mod passwords;
 pub mod permissions;
 pub mod relinking;
@@ -28,7 +30,8 @@ mod scope;
 mod search;
 pub mod sessions;
 pub mod signing_keys;
+pub mod support_access;
 pub mod tokens;
 
 pub use bundle::Iam;
-pub use scope::{KeyHolder, Person, Principal, Scope, ScopeError};
+pub use scope::{KeyHolder, Person, Principal, Scope, ScopeError, Supporter};

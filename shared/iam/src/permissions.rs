@@ -58,6 +58,7 @@ permissions! {
     ApiKeyUpdate = "api_key:update", "Change and rotate API keys";
     ApiKeyDelete = "api_key:delete", "Revoke API keys";
     AuditRead = "audit:read", "Read the audit log";
+    SupportAccessEnd = "support_access:end", "End the access of the platform's support";
     ResourceRead = "resource:read", "See resources";
     ResourceCreate = "resource:create", "Create resources";
     ResourceUpdate = "resource:update", "Change resources";
@@ -200,7 +201,11 @@ pub enum SystemRole {
 }
 
 /// What only an owner may do.
-const OWNERS_ONLY: PermissionSet = PermissionSet::of(&[Permission::TenantDelete, Permission::TenantExport]);
+const OWNERS_ONLY: PermissionSet = PermissionSet::of(&[
+    Permission::TenantDelete,
+    Permission::TenantExport,
+    Permission::SupportAccessEnd,
+]);
 
 const VIEWER: PermissionSet = PermissionSet::of(&[
     Permission::TenantRead,
@@ -248,7 +253,20 @@ pub const PEOPLE_ONLY: PermissionSet = PermissionSet::of(&[
     Permission::ApiKeyCreate,
     Permission::ApiKeyUpdate,
     Permission::ApiKeyDelete,
+    Permission::SupportAccessEnd,
 ]);
+
+/// What support access allows an operator in a tenant: what a viewer sees.
+pub const SUPPORT_READ: PermissionSet = VIEWER;
+
+/// What it allows where it was asked for to write: the daily work of a member but for the inside of machines. Nothing of
+/// [`PEOPLE_ONLY`] is ever in it, so it makes no other way in and does not end the tenant.
+pub const SUPPORT_WRITE: PermissionSet = MEMBER.without(PermissionSet::of(&[Permission::VmConsole]));
+
+const _: () = assert!(
+    !SUPPORT_WRITE.shares(PEOPLE_ONLY) && SUPPORT_WRITE.covers(SUPPORT_READ),
+    "support access must not make another way in"
+);
 
 impl SystemRole {
     /// All of them, the mightiest first.

@@ -6,7 +6,7 @@ use bulkhead_audit::{Actor, Event};
 use bulkhead_kernel::{
     clock::Clock,
     fault::{Code, Fault},
-    ids::{ApiKeyId, IdentityId, SessionId},
+    ids::{ApiKeyId, IdentityId, SessionId, SupportAccessId},
     origin::Origin,
 };
 use bulkhead_tenancy::TenantRef;
@@ -14,7 +14,8 @@ use bulkhead_tenancy::TenantRef;
 use crate::{
     api_keys::KeyAuthority,
     members::Authority,
-    permissions::{Permission, PermissionSet},
+    permissions::{Permission, PermissionSet, SUPPORT_READ, SUPPORT_WRITE},
+    support_access::LiveAccess,
 };
 
 /// Whoever acts.
@@ -24,6 +25,8 @@ pub enum Principal {
     Member(Person),
     /// A program with a key.
     ApiKey(KeyHolder),
+    /// An operator who is let in for support.
+    Supporter(Supporter),
 }
 
 /// A person who is signed in.
@@ -50,6 +53,21 @@ pub struct KeyHolder {
     pub name: String,
 }
 
+/// An operator who is let in for support. Not a member: what is done counts as done through the access.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Supporter {
+    /// What lets them in.
+    pub access: SupportAccessId,
+    /// The person.
+    pub operator: IdentityId,
+    /// The operator's address.
+    pub email: String,
+    /// The given name.
+    pub first_name: String,
+    /// The family name.
+    pub last_name: String,
+}
+
 impl Principal {
     /// What kind of principal it is, as in the audit log.
     #[must_use]
@@ -57,6 +75,7 @@ impl Principal {
         match self {
             Self::Member(_) => "member",
             Self::ApiKey(_) => "api_key",
+            Self::Supporter(_) => "operator",
         }
     }
 
@@ -66,6 +85,7 @@ impl Principal {
         match self {
             Self::Member(person) => person.identity.to_string(),
             Self::ApiKey(key) => key.id.to_string(),
+            Self::Supporter(supporter) => supporter.access.to_string(),
         }
     }
 }
@@ -130,11 +150,31 @@ impl Scope {
         }
     }
 
-    /// The person who acts; keys are refused.
+    /// The scope of an operator with this support access. They have no roles, only permissions.
+    #[must_use]
+    pub fn of_support(access: LiveAccess, tenant: TenantRef, origin: Origin, clock: Clock) -> Self {
+        Self {
+            permissions: if access.can_write { SUPPORT_WRITE } else { SUPPORT_READ },
+            principal: Principal::Supporter(Supporter {
+                access: access.id,
+                operator: access.operator,
+                email: access.email,
+                first_name: access.first_name,
+                last_name: access.last_name,
+            }),
+            tenant,
+            roles: Vec::new(),
+            origin,
+            clock,
+        }
+    }
+
+    /// The member who acts; keys and operators are refused.
     pub const fn person(&self) -> Result<&Person, ScopeError> {
         match &self.principal {
             Principal::Member(person) => Ok(person),
             Principal::ApiKey(_) => Err(ScopeError::NotAPerson),
+            Principal::Supporter(_) => Err(ScopeError::NotAMember),
         }
     }
 
@@ -205,12 +245,15 @@ pub enum ScopeError {
     /// Only people who are signed in may.
     #[error("the principal is not a person")]
     NotAPerson,
+    /// Only members may.
+    #[error("the principal is not a member")]
+    NotAMember,
 }
 
 impl Fault for ScopeError {
     fn code(&self) -> Code {
         match self {
-            Self::Lacks(_) | Self::LacksAll(_) => Code::Forbidden,
+            Self::Lacks(_) | Self::LacksAll(_) | Self::NotAMember => Code::Forbidden,
             Self::NotAPerson => Code::ApiKeyNotAllowed,
         }
     }
@@ -223,6 +266,7 @@ impl Fault for ScopeError {
                 format!("You need one of the permissions {}.", names.join(", ")).into()
             }
             Self::NotAPerson => self.code().title().into(),
+            Self::NotAMember => "This is for members; support access does not reach it.".into(),
         }
     }
 }

@@ -107,6 +107,8 @@ ids! {
     RefreshTokenId = "rft";
     /// An API key; an id and no secret.
     ApiKeyId = "key";
+    /// An operator's way into one tenant, for a while.
+    SupportAccessId = "sup";
     /// The proof of a purge.
     ReceiptId = "rcp";
     /// One queued unit of background work.

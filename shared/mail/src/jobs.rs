@@ -46,6 +46,7 @@ mod tests {
         for (template, payload) in [
             (welcome, r#"{"welcome":{"tenant":"Acme","slug":"acme"}}"#),
             (Template::MemberAdded, r#""member_added""#),
+            (Template::OperatorMade, r#""operator_made""#),
             (Template::AccountCreated, r#""account_created""#),
             (Template::RegistrationAttempted, r#""registration_attempted""#),
             (Template::PasswordReset, r#""password_reset""#),

@@ -19,6 +19,8 @@ pub enum Template {
     },
     /// To somebody with an account whom a tenant has added.
     MemberAdded,
+    /// To somebody who was made an operator of the platform; whoever has no password yet chooses one.
+    OperatorMade,
     /// To an address that somebody registered, perhaps its owner.
     AccountCreated,
     /// To the owner of an account, when somebody registered with its address once more.
@@ -63,6 +65,7 @@ impl Template {
         match self {
             Self::Welcome { .. } => "welcome",
             Self::MemberAdded => "member_added",
+            Self::OperatorMade => "operator_made",
             Self::AccountCreated => "account_created",
             Self::RegistrationAttempted => "registration_attempted",
             Self::PasswordReset => "password_reset",
@@ -76,7 +79,7 @@ impl Template {
     pub(crate) const fn purpose(&self) -> Option<Purpose> {
         match self {
             Self::AccountCreated => Some(Purpose::VerifyEmail),
-            Self::PasswordReset => Some(Purpose::ResetPassword),
+            Self::PasswordReset | Self::OperatorMade => Some(Purpose::ResetPassword),
             Self::Welcome { .. }
             | Self::MemberAdded
             | Self::RegistrationAttempted
@@ -91,6 +94,7 @@ impl Template {
         let source = match self {
             Self::Welcome { .. } => include_str!("../templates/welcome.txt"),
             Self::MemberAdded => include_str!("../templates/member_added.txt"),
+            Self::OperatorMade => include_str!("../templates/operator_made.txt"),
             Self::AccountCreated => include_str!("../templates/account_created.txt"),
             Self::RegistrationAttempted => include_str!("../templates/registration_attempted.txt"),
             Self::PasswordReset => include_str!("../templates/password_reset.txt"),
@@ -194,6 +198,7 @@ mod tests {
         for template in [
             welcome("Acme"),
             Template::MemberAdded,
+            Template::OperatorMade,
             Template::AccountCreated,
             Template::RegistrationAttempted,
             Template::PasswordReset,
@@ -277,6 +282,7 @@ mod tests {
     fn a_stranger_gets_no_text_that_somebody_chose() {
         for template in [
             Template::MemberAdded,
+            Template::OperatorMade,
             Template::AccountCreated,
             Template::RegistrationAttempted,
             Template::PasswordReset,

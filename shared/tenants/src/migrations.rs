@@ -1,5 +1,6 @@
 //! Migrations of the fleet as a job: whoever steers a run through the API has a worker carry it out.
 
+use bulkhead_audit::{Actor, Event};
 use bulkhead_jobs::{Owner, Run, enqueue_for};
 use bulkhead_kernel::{
     ids::{MigrationRunId, TenantId},
@@ -20,15 +21,17 @@ pub async fn start(origin: &Origin, db: &Db, fleet: &Fleet, options: &Options) -
         return Err(FleetError::Open);
     }
     let status = hand_on(origin, &mut tx, run).await?;
+    record(origin, &mut tx, "migration.start", run).await?;
     tx.commit().await?;
     Ok(status)
 }
 
 /// Lets the tenants under way finish and starts no more.
-pub async fn pause(db: &Db, run: MigrationRunId) -> Result<RunStatus, FleetError> {
+pub async fn pause(origin: &Origin, db: &Db, run: MigrationRunId) -> Result<RunStatus, FleetError> {
     let mut tx = db.control().await?;
     fleet::pause(&mut tx, run).await?;
     let status = fleet::get(&mut tx, run).await?;
+    record(origin, &mut tx, "migration.pause", run).await?;
     tx.commit().await?;
     Ok(status)
 }
@@ -38,6 +41,7 @@ pub async fn resume(origin: &Origin, db: &Db, run: MigrationRunId) -> Result<Run
     let mut tx = db.control().await?;
     fleet::resume(&mut tx, run).await?;
     let status = hand_on(origin, &mut tx, run).await?;
+    record(origin, &mut tx, "migration.resume", run).await?;
     tx.commit().await?;
     Ok(status)
 }
@@ -52,6 +56,7 @@ pub async fn retry(
     let mut tx = db.control().await?;
     fleet::retry(&mut tx, run, tenants).await?;
     let status = hand_on(origin, &mut tx, run).await?;
+    record(origin, &mut tx, "migration.retry", run).await?;
     tx.commit().await?;
     Ok(status)
 }
@@ -62,6 +67,16 @@ async fn hand_on(origin: &Origin, tx: &mut ControlTx, run: MigrationRunId) -> Re
         enqueue_for(origin, tx, Owner::Platform, &RunMigrations { run }).await?;
     }
     Ok(status)
+}
+
+async fn record(
+    origin: &Origin,
+    tx: &mut ControlTx,
+    action: &'static str,
+    run: MigrationRunId,
+) -> Result<(), FleetError> {
+    let event = Event::now(action, Actor::operator(origin), origin).on("migration", run);
+    Ok(bulkhead_audit::record_of_platform(tx, event).await?)
 }
 
 /// Carries a run out. That a tenant failed, or that the run was stopped, is the run's affair and no failure of the job.

@@ -29,10 +29,19 @@ impl App {
 
     /// Somebody who runs the platform, signed in without any tenant.
     pub async fn operator(&self) -> Client {
-        let pair = self.register("operator@platform.example").await;
-        let promote = "UPDATE control.identities SET is_operator = true WHERE email = 'operator@platform.example'";
-        run(&mut self.db.connect("postgres").await, promote).await;
-        self.client.with_token(pair["access_token"].as_str().unwrap())
+        self.operator_with("operator@platform.example").await.0
+    }
+
+    /// The same for another address; also the access token.
+    pub async fn operator_with(&self, email: &str) -> (Client, String) {
+        let pair = self.register(email).await;
+        let promote = format!(
+            "INSERT INTO control.operators (identity_id, created_by) \
+             SELECT id, 'system' FROM control.identities WHERE email = '{email}'"
+        );
+        run(&mut self.db.connect("postgres").await, &promote).await;
+        let token = pair["access_token"].as_str().unwrap();
+        (self.client.with_token(token), token.to_owned())
     }
 
     /// Registers somebody who founds a company of this name, and waits until it is open.

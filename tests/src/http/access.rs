@@ -3,9 +3,9 @@
 
 use std::{fmt::Write as _, path::Path};
 
-use bulkhead_iam::permissions::{Permission, PermissionSet, SystemRole};
+use bulkhead_iam::permissions::{Permission, PermissionSet, SUPPORT_READ, SUPPORT_WRITE, SystemRole};
 use bulkhead_kernel::ids::{
-    ApiKeyId, ExportId, IdentityId, InvitationId, ResourceId, RoleId, SessionId, TenantId, VmId,
+    ApiKeyId, ExportId, IdentityId, InvitationId, ResourceId, RoleId, SessionId, SupportAccessId, TenantId, VmId,
 };
 use http::Method;
 use serde_json::{Value, json};
@@ -124,6 +124,7 @@ pub(super) fn target(operation: &Operation, tenant: TenantId) -> String {
             ("invitations", _) => InvitationId::new().to_string(),
             ("resources", _) => ResourceId::new().to_string(),
             ("sessions", _) => SessionId::new().to_string(),
+            ("support-access", _) => SupportAccessId::new().to_string(),
             ("permissions", _) => "vm:read".to_owned(),
             _ => ExportId::new().to_string(),
         });
@@ -267,4 +268,41 @@ async fn every_operation_lets_in_whom_it_says_and_nobody_else() {
         assert_eq!(found, line, "look at the difference; BLESS=1 writes the table anew");
     }
     assert_eq!(table, reviewed, "look at the difference; BLESS=1 writes the table anew");
+}
+
+/// Operators with support access, on every call that is about the tenant in `X-Org-ID`.
+#[tokio::test]
+async fn support_access_opens_what_it_allows_and_nothing_that_gives_rights() {
+    let app = App::start().await;
+    let ada = app.founder("acme").await;
+    let document = app.client.get("/openapi.json").await.expect(200);
+    let mut n_refused = 0;
+    for (name, held) in [("looks", SUPPORT_READ), ("writes", SUPPORT_WRITE)] {
+        let (client, _) = app.operator_with(&format!("{name}@platform.example")).await;
+        let wanted = json!({"reason": "a look at what is wrong", "write": name == "writes"});
+        let path = format!("/api/v1/platform/tenants/{}/support-access", ada.tenant);
+        client.post(&path, &wanted).await.expect(201);
+        let caller = Caller {
+            name: name.into(),
+            client,
+            standing: Standing::Member(held),
+        };
+        for operation in operations(&document) {
+            let Operation {
+                method,
+                path,
+                permission,
+                ..
+            } = &operation;
+            let is_outside = ["public", "signed in", "operator"].contains(&permission.as_str());
+            if is_outside || path.starts_with("/api/v1/tenants") {
+                continue;
+            }
+            let (found, text) = outcome(&caller, &operation, ada.tenant).await;
+            let expected = Outcome::expected(permission, false, caller.standing);
+            assert_eq!(found, expected, "{method} {path} ({permission}) by who {name}: {text}");
+            n_refused += usize::from(found == Outcome::Refused);
+        }
+    }
+    assert!(n_refused > 40, "only {n_refused} calls were refused");
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bulkhead_kernel::ids::{
     ApiKeyId, ExportId, IdentityId, ImportId, InvitationId, MigrationRunId, MoveId, ReceiptId, ResourceId, RoleId,
-    SessionId, TenantId, VmId,
+    SessionId, SupportAccessId, TenantId, VmId,
 };
 use http::Method;
 use serde_json::{Value, json};
@@ -112,6 +112,13 @@ async fn resource(founder: &Founder) -> String {
     resource["id"].as_str().unwrap().to_owned()
 }
 
+async fn support_access(operator: &Client, founder: &Founder) -> String {
+    let path = format!("/api/v1/platform/tenants/{}/support-access", founder.tenant);
+    let wanted = json!({"reason": "a look at what is wrong"});
+    let given = operator.post(&path, &wanted).await.expect(201);
+    given["id"].as_str().unwrap().to_owned()
+}
+
 /// The ids of each noun that stands before an id in a path. A route with a new noun gets its line here.
 async fn ids(app: &App, ada: &Founder, bob: &Founder) -> BTreeMap<&'static str, Ids> {
     let tenants = || Ids {
@@ -154,6 +161,12 @@ async fn ids(app: &App, ada: &Founder, bob: &Founder) -> BTreeMap<&'static str, 
         foreign: resource(bob).await,
         missing: ResourceId::new().to_string(),
     };
+    let operator = app.operator().await;
+    let support = Ids {
+        own: support_access(&operator, ada).await,
+        foreign: support_access(&operator, bob).await,
+        missing: SupportAccessId::new().to_string(),
+    };
     // What only operators have is closed to every member, whatever the id.
     let nobodys = |id: &dyn Fn() -> String| Ids {
         own: id(),
@@ -172,6 +185,8 @@ async fn ids(app: &App, ada: &Founder, bob: &Founder) -> BTreeMap<&'static str, 
         ("imports", nobodys(&|| ImportId::new().to_string())),
         ("migrations", nobodys(&|| MigrationRunId::new().to_string())),
         ("sessions", sessions),
+        ("operators", nobodys(&|| IdentityId::new().to_string())),
+        ("support-access", support),
         ("receipts", nobodys(&|| ReceiptId::new().to_string())),
     ])
 }
@@ -183,6 +198,7 @@ fn opened(path: &str) -> (String, String, bool) {
     let filled = after
         .replace("{export}", &ExportId::new().to_string())
         .replace("{move}", &MoveId::new().to_string())
+        .replace("{access}", &SupportAccessId::new().to_string())
         .replace("{uid}", &IdentityId::new().to_string())
         .replace("{role_id}", &RoleId::new().to_string())
         .replace("{pid}", "vm:read");

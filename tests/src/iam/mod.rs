@@ -18,9 +18,10 @@ use std::path::Path;
 
 use bulkhead_iam::{
     Iam, Person, Scope,
-    identities::{self, Operator, Registration},
+    identities::{self, Registration},
     members::{self as tenant_members, Authority, MemberError},
     memberships,
+    operators::{self, Made},
     permissions::{PermissionSet, SystemRole},
     roles as tenant_roles,
     sessions::{SessionError, SignIn, TokenPair, service as sessions},
@@ -247,20 +248,20 @@ async fn an_operator_is_made_once_and_keeps_the_first_password() {
     let desk = Desk::new().await;
     let make = async |password: &str| {
         let (db, passwords) = (&desk.db, &desk.iam.passwords);
-        identities::service::create_operator(db, passwords, &desk.clock, "Root@Example.com", Secret::new(password))
+        operators::service::create_by_hand(db, passwords, &desk.clock, "Root@Example.com", Secret::new(password))
             .await
             .unwrap()
     };
-    let Operator::Created(id) = make(PASSWORD).await else {
+    let Made::Created(id) = make(PASSWORD).await else {
         panic!("a new operator")
     };
-    assert_eq!(make("quite another password").await, Operator::Known(id));
+    assert_eq!(make("quite another password").await, Made::Known(id));
     let pair = desk.sign_in("root@example.com").await;
     assert_eq!(pair.identity, id);
     let me = identities::service::me(&desk.iam, id).await.unwrap();
     assert!(me.is_operator && me.is_email_verified && me.is_active);
     assert!(identities::service::me(&desk.iam, IdentityId::new()).await.is_err());
-    let weak = identities::service::create_operator(
+    let weak = operators::service::create_by_hand(
         &desk.db,
         &desk.iam.passwords,
         &desk.clock,

@@ -20,7 +20,8 @@ pub use body::{
 };
 
 use crate::{
-    extract::{Json, PageQuery, Paging, Query, Scoped},
+    extract::{Json, Operator, PageQuery, Paging, Query, Scoped},
+    openapi::OPERATOR,
     problem::Problem,
     state::AppState,
 };
@@ -45,6 +46,31 @@ pub async fn list(
     let filter = Filter::try_from(filter)?;
     let mut tx = state.db().tenant(scope.tenant.id).await?;
     let (entries, total) = service::list(&scope, &mut tx, &filter, part).await?;
+    tx.commit().await?;
+    Ok(Json(LogPage::new(entries, total, request)))
+}
+
+/// Read what operators did
+///
+/// The newest entry first; far back a `cursor` is faster than a `page`. What they did to tenants is in the tenants' logs,
+/// too, and what they did inside of one is there alone. These entries are in no chain: `seq` and `hash` are null.
+#[utoipa::path(get, path = "/audit-log", operation_id = "list_platform_audit_log", tag = "platform",
+    params(PageQuery, CursorQuery, LogFilter), responses((status = 200, body = LogPage)),
+    extensions(("x-permission" = json!(OPERATOR))))]
+pub async fn list_of_platform(
+    State(state): State<AppState>,
+    _: Operator,
+    Paging(request): Paging,
+    Query(cursor): Query<CursorQuery>,
+    Query(filter): Query<LogFilter>,
+) -> Result<Json<LogPage>, Problem> {
+    let part = match cursor.position()? {
+        Some(position) => Part::After(Some(position), request.limit()),
+        None => Part::Page(request),
+    };
+    let filter = Filter::try_from(filter)?;
+    let mut tx = state.db().control().await?;
+    let (entries, total) = bulkhead_audit::list_of_platform(&mut tx, &filter, part).await?;
     tx.commit().await?;
     Ok(Json(LogPage::new(entries, total, request)))
 }

@@ -113,10 +113,10 @@ async fn look(state: &AppState, id: MigrationRunId) -> Result<(RunStatus, Vec<Mi
         ("x-problem-codes" = json!(codes(&[Code::NotFound, Code::MigrationState])))))]
 pub async fn pause(
     State(state): State<AppState>,
-    _: Operator,
+    Operator(caller): Operator,
     PathId(id): PathId<MigrationRunId>,
 ) -> Result<Json<MigrationBody>, Problem> {
-    Ok(Json(migrations::pause(state.db(), id).await?.into()))
+    Ok(Json(migrations::pause(&caller.origin, state.db(), id).await?.into()))
 }
 
 /// Let a paused or stopped migration go on

@@ -2,9 +2,8 @@
 //!
 //! - Registering answers the same, and takes as long, whether or not the address is known. Only the owner of the
 //!   address learns more, by mail.
-//! - Platform operators are people with a mark; the mark opens no tenant.
 //!
-//! Absent here: sign-in (sessions) and everything a tenant decides (members, roles).
+//! Absent here: sign-in (sessions), everything a tenant decides (members, roles), and who runs the platform (operators).
 
 mod error;
 mod model;
@@ -13,4 +12,4 @@ mod store;
 
 pub use error::IdentityError;
 pub(crate) use model::Credentials;
-pub use model::{Identity, Operator, PersonName, Registered, Registration, Rename};
+pub use model::{Identity, PersonName, Registered, Registration, Rename};

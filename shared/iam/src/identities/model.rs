@@ -119,19 +119,10 @@ pub struct Identity {
     pub last_name: String,
     /// Whether the person may sign in at all.
     pub is_active: bool,
-    /// Whether the person runs the platform.
+    /// Whether the person runs the platform, and is not deactivated there.
     pub is_operator: bool,
     /// Whether the address is known to be the person's.
     pub is_email_verified: bool,
-}
-
-/// What came of asking for an operator.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Operator {
-    /// A new person, with the given password.
-    Created(IdentityId),
-    /// Somebody known, who is an operator now and keeps the old password.
-    Known(IdentityId),
 }
 
 /// What a sign-in is checked against.
@@ -144,9 +135,9 @@ pub(crate) struct Credentials {
 }
 
 /// The person whom an address belongs to, and whether it was so before.
-pub(super) struct Claimed {
-    pub(super) identity: IdentityId,
-    pub(super) is_new: bool,
+pub(crate) struct Claimed {
+    pub(crate) identity: IdentityId,
+    pub(crate) is_new: bool,
 }
 
 #[cfg(test)]

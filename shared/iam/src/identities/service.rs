@@ -2,7 +2,6 @@
 
 use bulkhead_jobs::Owner;
 use bulkhead_kernel::{
-    clock::Clock,
     email::Email,
     fault::Violation,
     ids::{IdentityId, SessionId},
@@ -10,10 +9,13 @@ use bulkhead_kernel::{
     secret::Secret,
 };
 use bulkhead_mail::{Template, jobs::SendMail};
-use bulkhead_tenancy::{ControlTx, Db, DbError};
+use bulkhead_tenancy::{ControlTx, DbError};
+use chrono::{DateTime, Utc};
 use tracing::instrument;
 
-use super::{Credentials, Identity, IdentityError, Operator, PersonName, Registered, Registration, Rename, store};
+use super::{
+    Credentials, Identity, IdentityError, PersonName, Registered, Registration, Rename, model::Claimed, store,
+};
 use crate::{
     Iam, Person,
     members::jobs::CopyNames,
@@ -60,11 +62,21 @@ pub(crate) async fn claim(
     names: [&PersonName; 2],
 ) -> Result<(IdentityId, bool), IdentityError> {
     let mut tx = iam.db.control().await?;
-    let forgets_unproved = iam.settings.require_verified_email;
-    let claimed = store::insert_without_password(&mut tx, email, names, forgets_unproved, iam.clock.now()).await;
-    let claimed = claimed.map_err(email_refused)?;
+    let claimed = claim_within(&mut tx, iam, email, names).await?;
     tx.commit().await?;
     Ok((claimed.identity, claimed.is_new))
+}
+
+/// [`claim`] in a transaction that makes more of the person.
+pub(crate) async fn claim_within(
+    tx: &mut ControlTx,
+    iam: &Iam,
+    email: &Email,
+    names: [&PersonName; 2],
+) -> Result<Claimed, IdentityError> {
+    let forgets_unproved = iam.settings.require_verified_email;
+    let claimed = store::insert_without_password(tx, email, names, forgets_unproved, iam.clock.now()).await;
+    claimed.map_err(email_refused)
 }
 
 /// The hash and the names of somebody whom another transaction makes an identity.
@@ -82,16 +94,14 @@ fn email_refused(error: DbError) -> IdentityError {
     }
 }
 
-/// Makes a platform operator with a verified address, for the command line. Somebody known becomes one and keeps
-/// everything else, the password too.
-#[instrument(skip_all)]
-pub async fn create_operator(
-    db: &Db,
+/// The identity of this address for the command line, made with this password and a verified address where there is none.
+pub(crate) async fn claim_verified(
+    tx: &mut ControlTx,
     passwords: &Passwords,
-    clock: &Clock,
     email: &str,
     password: Secret,
-) -> Result<Operator, IdentityError> {
+    now: DateTime<Utc>,
+) -> Result<Claimed, IdentityError> {
     let refuse = |pointer, objection| IdentityError::Invalid(vec![Violation::new(pointer, objection)]);
     let email: Email = email
         .parse()
@@ -100,12 +110,8 @@ pub async fn create_operator(
         return Err(refuse("/password", objection));
     }
     let hash = passwords.hash(password).await?;
-    let mut tx = db.control().await?;
-    let operator = store::upsert_operator(&mut tx, &email, &hash, clock.now())
-        .await
-        .map_err(email_refused)?;
-    tx.commit().await?;
-    Ok(operator)
+    let claimed = store::insert_verified(tx, &email, &hash, now).await;
+    claimed.map_err(email_refused)
 }
 
 /// The person as they see themselves.

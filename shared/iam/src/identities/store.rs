@@ -7,10 +7,7 @@ use bulkhead_kernel::{
 use bulkhead_tenancy::{ControlTx, DbError};
 use chrono::{DateTime, Utc};
 
-use super::{
-    Credentials, Identity, PersonName, Rename,
-    model::{Claimed, Operator},
-};
+use super::{Credentials, Identity, PersonName, Rename, model::Claimed};
 use crate::Person;
 
 /// Inserts the person unless the address is known. A known row is written over with itself, so that the commit has as
@@ -78,20 +75,19 @@ pub(super) async fn insert_without_password(
     })
 }
 
-/// Inserts an operator with a verified address, or makes the person with this address one.
-pub(super) async fn upsert_operator(
+/// Inserts somebody with a verified address, unless the address is known.
+pub(super) async fn insert_verified(
     tx: &mut ControlTx,
     email: &Email,
     password_hash: &str,
     now: DateTime<Utc>,
-) -> Result<Operator, DbError> {
+) -> Result<Claimed, DbError> {
     let row = sqlx::query!(
         r#"
-        INSERT INTO control.identities AS i (id, email, password_hash, first_name, last_name, is_operator,
-                                             email_verified_at, created_at, updated_at)
-        VALUES ($1, $2, $3, 'Platform', 'Operator', true, $4, $4, $4)
-        ON CONFLICT (email) DO UPDATE SET is_operator = true,
-                                          updated_at  = $4
+        INSERT INTO control.identities AS i (id, email, password_hash, first_name, last_name, email_verified_at, created_at,
+                                             updated_at)
+        VALUES ($1, $2, $3, 'Platform', 'Operator', $4, $4, $4)
+        ON CONFLICT (email) DO UPDATE SET updated_at = i.updated_at
         RETURNING id, xmax = 0 AS "is_new!"
         "#,
         IdentityId::new().uuid(),
@@ -101,26 +97,27 @@ pub(super) async fn upsert_operator(
     )
     .fetch_one(tx.conn())
     .await?;
-    let id = row.id.into();
-    Ok(if row.is_new {
-        Operator::Created(id)
-    } else {
-        Operator::Known(id)
+    Ok(Claimed {
+        identity: row.id.into(),
+        is_new: row.is_new,
     })
 }
 
 pub(super) async fn find(tx: &mut ControlTx, id: IdentityId) -> Result<Option<Identity>, DbError> {
     let row = sqlx::query!(
         r#"
-        SELECT id,
-               email,
-               first_name,
-               last_name,
-               status = 'active'             AS "is_active!",
-               is_operator,
-               email_verified_at IS NOT NULL AS "is_email_verified!"
-        FROM control.identities
-        WHERE id = $1
+        SELECT i.id,
+               i.email,
+               i.first_name,
+               i.last_name,
+               i.status = 'active'             AS "is_active!",
+               EXISTS (SELECT
+                       FROM control.operators AS o
+                       WHERE o.identity_id = i.id
+                         AND o.status = 'active') AS "is_operator!",
+               i.email_verified_at IS NOT NULL AS "is_email_verified!"
+        FROM control.identities AS i
+        WHERE i.id = $1
         "#,
         id.uuid(),
     )

@@ -162,6 +162,25 @@ pub async fn export(
     Ok(Requested { id, job })
 }
 
+/// Tells that an operator took an archive along, before the first byte of it goes; what owners take is theirs.
+pub async fn record_download(
+    origin: &Origin,
+    db: &Db,
+    actor: Actor,
+    tenant: TenantId,
+    id: ExportId,
+) -> Result<(), ArchiveError> {
+    if !actor.is_operator() {
+        return Ok(());
+    }
+    let event = Event::now("tenant.download_export", actor, origin)
+        .on("tenant", tenant)
+        .on("export", id);
+    let mut tx = db.control().await?;
+    bulkhead_audit::record_for(&mut tx, tenant, event).await?;
+    Ok(tx.commit().await?)
+}
+
 /// An export of the tenant.
 pub async fn get_export(db: &Db, tenant: TenantId, export: ExportId) -> Result<Export, ArchiveError> {
     let mut tx = db.control().await?;

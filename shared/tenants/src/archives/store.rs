@@ -48,6 +48,10 @@ pub const NOT_EXPORTED: &[(&str, &str)] = &[
         "secrets of sessions, which end with the installation they were opened at",
     ),
     (
+        "support_access",
+        "ways in of those who run this installation; the tenant's own log tells of them",
+    ),
+    (
         "vm_work",
         "links to machines that exist once and stay with the original",
     ),

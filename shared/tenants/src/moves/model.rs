@@ -30,6 +30,7 @@ pub const STAYS: &[(&str, &str)] = &[
     ("purge_receipts", "home signs receipts"),
     ("purge_steps", "home purges"),
     ("refresh_tokens", "sessions are kept at home"),
+    ("support_access", "operators are kept at home, and so are their ways in"),
 ];
 
 /// What is next.

@@ -1,5 +1,6 @@
 //! What can be done with moves. For operators.
 
+use bulkhead_audit::{Actor, Event};
 use bulkhead_jobs::{Owner, enqueue_for};
 use bulkhead_kernel::{
     fault::Violation,
@@ -33,6 +34,11 @@ pub async fn start(origin: &Origin, db: &Db, tenant: TenantId, to: &Cluster) -> 
     store::insert(&mut tx, id, tenant, (&from, to), &origin.principal).await?;
     store::set_moving(&mut tx, id, tenant, &from).await?;
     enqueue_for(origin, &mut tx, Owner::Platform, &MoveTenant { id }).await?;
+    let event = Event::now("tenant.move", Actor::operator(origin), origin)
+        .on("tenant", tenant)
+        .on("move", id)
+        .change("cluster", from.to_string(), to.to_string());
+    bulkhead_audit::record_of_platform(&mut tx, event).await?;
     let begun = store::get(&mut tx, id, Some(tenant))
         .await?
         .ok_or(MoveError::NotFound)?;
@@ -60,6 +66,10 @@ pub async fn abort(origin: &Origin, db: &Db, tenant: TenantId, id: MoveId) -> Re
         return Err(MoveError::State);
     }
     enqueue_for(origin, &mut tx, Owner::Platform, &MoveTenant { id }).await?;
+    let event = Event::now("tenant.move_abort", Actor::operator(origin), origin)
+        .on("tenant", tenant)
+        .on("move", id);
+    bulkhead_audit::record_of_platform(&mut tx, event).await?;
     tx.commit().await?;
     Ok(found)
 }

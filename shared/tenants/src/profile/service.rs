@@ -146,7 +146,15 @@ pub async fn set_schemas(origin: &Origin, db: &Db, schemas: &Schemas) -> Result<
         return Err(TenantError::Invalid(bounds));
     }
     let mut tx = db.control().await?;
+    let before = store::find_schemas(&mut tx).await?;
     store::set_schemas(&mut tx, schemas).await?;
+    let told = |schemas: &Schemas| [&schemas.settings, &schemas.custom_fields].map(|part| Value::Object(part.clone()));
+    let [settings, fields] = before.as_ref().map_or([Value::Null, Value::Null], told);
+    let [new_settings, new_fields] = told(schemas);
+    let event = Event::now("tenant_schema.replace", Actor::operator(origin), origin)
+        .change("settings", settings, new_settings)
+        .change("custom_fields", fields, new_fields);
+    bulkhead_audit::record_of_platform(&mut tx, event).await?;
     tx.commit().await?;
     tracing::info!(
         { fields::PRINCIPAL_ID } = origin.principal,

@@ -1,5 +1,7 @@
 //! Rows of `audit_events`, and of `control.audit_outbox` where they wait.
 
+pub(crate) mod platform;
+
 use bulkhead_kernel::ids::TenantId;
 use bulkhead_tenancy::{ControlTx, DbError, TenantTx};
 use chrono::{DateTime, Utc};
