@@ -27,6 +27,7 @@ pub const NOT_EXPORTED: &[(&str, &str)] = &[
     ("imports", "how tenants were made says nothing about the tenant"),
     ("jobs", "work of this installation, which does it"),
     ("migration_tenants", "how this installation migrated the tenant"),
+    ("move_changes", "what a move still has to carry over"),
     ("moves", "how this installation moved the tenant"),
     (
         "onboarding_steps",
