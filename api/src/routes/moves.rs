@@ -41,8 +41,8 @@ pub struct MoveBody {
     tenant_id: String,
     from_cluster: String,
     to_cluster: String,
-    /// The step that is next: `preparing`, `freezing`, `copying`, `verifying`, `switching`, `releasing`, `erasing`, or
-    /// `aborting`; at the end `done` or `aborted`.
+    /// The step that is next: `preparing`, `copying`, `verifying`, `catching_up`, `freezing`, `switching`, `releasing`,
+    /// `erasing`, or `aborting`; at the end `done` or `aborted`.
     state: &'static str,
     /// Why it was aborted, or what it fails at.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -146,6 +146,11 @@ impl Db {
         OwnerTx::begin(&self.here.owner).await
     }
 
+    /// The connections of the provisioner here.
+    pub(crate) fn owner_slots(&self) -> &Owners {
+        &self.here.owner
+    }
+
     /// Connections of the owner beside the usual ones.
     pub(crate) fn owners(&self, pool: &'static str, size: usize) -> Owners {
         self.here.owner.another(pool, size, CONNECT_PATIENCE)

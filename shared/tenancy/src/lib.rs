@@ -15,6 +15,7 @@
 //! Absent here: no pool is public, no connection leaves without its transaction, nothing sets a path for a session.
 
 mod budget;
+mod capture;
 mod cluster;
 mod contact;
 mod control;
@@ -42,6 +43,7 @@ mod snapshot;
 mod tenant;
 mod transfer;
 
+pub use capture::{Capture, ForeignKey};
 pub use cluster::Cluster;
 pub use control::ControlTx;
 pub use db::Db;

@@ -88,7 +88,7 @@ impl OwnerTx {
         .await
     }
 
-    async fn copy_out_by(&mut self, statement: String) -> Result<CopyOut<'_>, DbError> {
+    pub(crate) async fn copy_out_by(&mut self, statement: String) -> Result<CopyOut<'_>, DbError> {
         let (conn, is_broken) = self.lease_mut().for_copy();
         let rows = conn.copy_out_raw(&statement).await?;
         Ok(CopyOut::new(rows, is_broken))
@@ -96,7 +96,11 @@ impl OwnerTx {
 
     /// Writes COPY text into a table of all tenants.
     pub async fn copy_shared_in(&mut self, table: &Table) -> Result<CopyIn<'_>, DbError> {
-        let statement = format!("COPY control.{} FROM STDIN", table.quoted());
+        self.copy_in_by(format!("COPY control.{} FROM STDIN", table.quoted()))
+            .await
+    }
+
+    pub(crate) async fn copy_in_by(&mut self, statement: String) -> Result<CopyIn<'_>, DbError> {
         let (conn, is_broken) = self.lease_mut().for_copy();
         let rows = conn.copy_in_raw(&statement).await?;
         Ok(CopyIn::new(rows, is_broken))
@@ -130,10 +134,12 @@ impl OwnerTx {
 
     /// The checksum of these columns of a table of the tenant whose schema this transaction has entered.
     pub async fn checksum(&mut self, table: &Table) -> Result<Checksum, DbError> {
+        self.checksum_of(&table.quoted_columns(), &quote(table.name())).await
+    }
+
+    pub(crate) async fn checksum_of(&mut self, columns: &str, rows: &str) -> Result<Checksum, DbError> {
         let sql = format!(
-            "SELECT count(*), coalesce(sum(pg_catalog.hashtextextended(ROW({})::text, 0)), 0)::text FROM {}",
-            table.quoted_columns(),
-            quote(table.name())
+            "SELECT count(*), coalesce(sum(pg_catalog.hashtextextended(ROW({columns})::text, 0)), 0)::text FROM {rows}"
         );
         let row = self.conn().fetch_one(sqlx::raw_sql(AssertSqlSafe(sql))).await?;
         Ok(Checksum {

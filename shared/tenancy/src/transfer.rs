@@ -21,6 +21,7 @@ use crate::{DbError, OwnerTx, TenantTx, snapshot::millis};
 pub struct Table {
     name: String,
     columns: Vec<String>,
+    key: Vec<String>,
 }
 
 impl Table {
@@ -36,6 +37,12 @@ impl Table {
         &self.columns
     }
 
+    /// The columns of its primary key, in the key's order; none where it has no such key.
+    #[must_use]
+    pub fn key(&self) -> &[String] {
+        &self.key
+    }
+
     /// The same table with these of its columns, in this order; `None` when it lacks one or one is named twice.
     #[must_use]
     pub fn only(&self, columns: &[String]) -> Option<Self> {
@@ -44,6 +51,7 @@ impl Table {
         (known && !columns.is_empty() && distinct.len() == columns.len()).then(|| Self {
             name: self.name.clone(),
             columns: columns.to_vec(),
+            key: self.key.clone(),
         })
     }
 
@@ -174,7 +182,14 @@ pub(crate) async fn tables(conn: &mut PgConnection) -> Result<Vec<Table>, DbErro
                               JOIN pg_catalog.pg_class AS r ON r.oid = f.confrelid
                      WHERE f.conrelid = c.oid
                        AND f.contype = 'f'
-                       AND f.confrelid <> c.oid) AS "needs!: Vec<String>"
+                       AND f.confrelid <> c.oid) AS "needs!: Vec<String>",
+               ARRAY(SELECT k.attname::text
+                     FROM pg_catalog.pg_index AS i
+                              CROSS JOIN LATERAL unnest(i.indkey) WITH ORDINALITY AS p (attnum, place)
+                              JOIN pg_catalog.pg_attribute AS k ON k.attrelid = c.oid AND k.attnum = p.attnum
+                     WHERE i.indrelid = c.oid
+                       AND i.indisprimary
+                     ORDER BY p.place) AS "key!: Vec<String>"
         FROM pg_catalog.pg_class AS c
                  JOIN pg_catalog.pg_attribute AS a ON a.attrelid = c.oid
         WHERE c.relnamespace = (SELECT n.oid FROM pg_catalog.pg_namespace AS n WHERE n.nspname = current_schema())
@@ -192,8 +207,12 @@ pub(crate) async fn tables(conn: &mut PgConnection) -> Result<Vec<Table>, DbErro
     let mut tables = BTreeMap::new();
     for row in rows {
         needs.insert(row.name.clone(), row.needs.into_iter().collect::<BTreeSet<_>>());
-        let (name, columns) = (row.name, row.columns);
-        tables.insert(name.clone(), Table { name, columns });
+        let table = Table {
+            name: row.name.clone(),
+            columns: row.columns,
+            key: row.key,
+        };
+        tables.insert(row.name, table);
     }
     let order = in_order(needs);
     Ok(order.iter().filter_map(|name| tables.remove(name)).collect())
@@ -237,6 +256,7 @@ mod tests {
         let table = Table {
             name: "odd\"name".into(),
             columns: vec!["id".into(), "b".into()],
+            key: vec!["id".into()],
         };
         let only = |columns: &[&str]| table.only(&columns.iter().map(|&column| column.to_owned()).collect::<Vec<_>>());
         assert_eq!(only(&["b", "id"]).unwrap().quoted(), r#""odd""name" ("b", "id")"#);

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 pub use app::{App, Options};
 pub use client::{Answer, Client};
-pub use database::{TestDb, connect, open_tenant, run, test_env, url};
+pub use database::{TestDb, connect, open_tenant, optional_env, run, test_env, url};
 pub use persona::{Founder, PASSWORD};
 pub use pgbouncer::PgBouncer;
 pub use postgres::Postgres;

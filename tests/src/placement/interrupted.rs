@@ -161,6 +161,7 @@ async fn a_hundred_random_kills_and_aborts_lose_no_row_and_run_no_job_twice() {
         n_moved += usize::from(ended.state == MoveState::Done);
         assert_eq!(pair.place(tenant).await, place);
         assert!(is_gone(pair.at(&left), tenant).await, "{ended:?}");
+        super::catching_up::assert_nothing_captured(&pair).await;
         settle(&pair, &place).await;
         assert_eq!(rows(pair.at(&place), tenant).await["members"].get(..3), Some("200"));
     }

@@ -1,6 +1,7 @@
 //! Tenants in two clusters, each a server of its own: reached from home, moved there and back, and interrupted on the way.
 
 mod audit;
+mod catching_up;
 mod citus;
 mod http;
 mod interrupted;
@@ -101,19 +102,21 @@ impl Pair {
 
     /// Moves the tenant until it is frozen and no further.
     async fn frozen(&self, tenant: TenantId, to: &Cluster) -> Move {
+        self.moved_up_to(tenant, to, MoveState::Switching).await
+    }
+
+    /// Begins a move and carries it on until it is in this state and no further.
+    async fn moved_up_to(&self, tenant: TenantId, to: &Cluster, state: MoveState) -> Move {
         let begun = moves::service::start(&origin(), &self.db, tenant, to).await.unwrap();
-        for polls in 1.. {
-            interrupted::cut(moves::carry_out(&self.db, begun.id, None), polls).await;
-            let now = moves::service::get(&self.db, tenant, begun.id).await.unwrap();
-            assert!(now.state.can_abort(), "{now:?}");
-            if matches!(
-                now.state,
-                MoveState::Copying | MoveState::Verifying | MoveState::Switching
-            ) {
-                return now;
-            }
-        }
-        unreachable!()
+        self.go_on_to(tenant, &begun, state).await
+    }
+
+    /// Carries a move on until this is next.
+    async fn go_on_to(&self, tenant: TenantId, begun: &Move, state: MoveState) -> Move {
+        moves::carry_on(&self.db, begun.id, None, state).await.unwrap();
+        let now = moves::service::get(&self.db, tenant, begun.id).await.unwrap();
+        assert_eq!(now.state, state, "{now:?}");
+        now
     }
 }
 

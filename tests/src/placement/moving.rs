@@ -173,13 +173,8 @@ async fn while_it_is_moved_a_tenant_is_read_and_refuses_every_change_and_an_abor
 async fn a_copy_that_differs_is_found_and_the_tenant_stays() {
     let pair = Pair::new().await;
     let tenant = pair.tenant("acme").await;
-    let moved = pair.frozen(tenant, &cluster_b()).await;
-    // Until all is copied, and before it is compared, one value changes.
-    let mut polls = 1;
-    while moves::service::get(&pair.db, tenant, moved.id).await.unwrap().state == MoveState::Copying {
-        super::interrupted::cut(moves::carry_out(&pair.db, moved.id, None), polls).await;
-        polls += 1;
-    }
+    // When all is copied, and before it is compared, one value changes.
+    let moved = pair.moved_up_to(tenant, &cluster_b(), MoveState::Verifying).await;
     run(
         &mut pair.b.look_into(tenant).await,
         "UPDATE members SET last_name = 'x' WHERE email = 'm7@example.com'",

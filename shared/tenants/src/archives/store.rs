@@ -35,6 +35,7 @@ pub const NOT_EXPORTED: &[(&str, &str)] = &[
         "what the index of this installation was told of last",
     ),
     ("migration_tenants", "how this installation migrated the tenant"),
+    ("move_changes", "what a move still has to carry over"),
     ("moves", "how this installation moved the tenant"),
     (
         "onboarding_steps",

@@ -24,6 +24,10 @@ pub const STAYS: &[(&str, &str)] = &[
         "migration_tenants",
         "how a cluster migrated the tenant stays with the run",
     ),
+    (
+        "move_changes",
+        "what was captured where the tenant leaves is carried over by rounds",
+    ),
     ("moves", "home moves tenants"),
     ("onboarding_steps", "home builds tenants"),
     ("placements", "home knows where tenants are"),
@@ -38,12 +42,14 @@ pub const STAYS: &[(&str, &str)] = &[
 pub enum MoveState {
     /// Role, schema and empty tables at the target.
     Preparing,
-    /// Nobody writes any more.
-    Freezing,
-    /// The rows.
+    /// Changes are captured; the rows.
     Copying,
-    /// Both halves hold the same.
+    /// Both halves hold the same at one moment.
     Verifying,
+    /// What has changed since, until little is left.
+    CatchingUp,
+    /// Nobody writes any more; the last changes.
+    Freezing,
     /// Rows of shared tables, and the tenant's place.
     Switching,
     /// The target is opened.
@@ -59,11 +65,12 @@ pub enum MoveState {
 }
 
 impl MoveState {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::Preparing,
-        Self::Freezing,
         Self::Copying,
         Self::Verifying,
+        Self::CatchingUp,
+        Self::Freezing,
         Self::Switching,
         Self::Releasing,
         Self::Erasing,
@@ -77,9 +84,10 @@ impl MoveState {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Preparing => "preparing",
-            Self::Freezing => "freezing",
             Self::Copying => "copying",
             Self::Verifying => "verifying",
+            Self::CatchingUp => "catching_up",
+            Self::Freezing => "freezing",
             Self::Switching => "switching",
             Self::Releasing => "releasing",
             Self::Erasing => "erasing",
@@ -105,7 +113,7 @@ impl MoveState {
     pub const fn can_abort(self) -> bool {
         matches!(
             self,
-            Self::Preparing | Self::Freezing | Self::Copying | Self::Verifying | Self::Switching
+            Self::Preparing | Self::Copying | Self::Verifying | Self::CatchingUp | Self::Freezing | Self::Switching
         )
     }
 }
@@ -133,6 +141,8 @@ pub struct Move {
     pub n_rows: i64,
     /// Bytes copied, as text.
     pub n_bytes: i64,
+    /// How often it was frozen in vain: what used the tenant did not come to rest.
+    pub n_freezes: i32,
     /// When it was asked for.
     pub created_at: DateTime<Utc>,
     /// From when on the tenant could not be changed.

@@ -10,14 +10,19 @@ use bulkhead_kernel::{ids::MoveId, telemetry::fields};
 use bulkhead_tenancy::{CopyIn, CopyOut, Db, DbError, OwnerTx, SCHEMA_VERSION, Table};
 use tokio::time::{Instant, sleep};
 
-use super::{CARRIED, Move, MoveError, MoveState, store};
+use super::{CARRIED, Move, MoveError, MoveState, rounds::Purpose, store};
 use crate::{TenantError, placement};
 
 /// For the rows of one table.
-const PATIENCE: Duration = Duration::from_mins(30);
+pub(super) const PATIENCE: Duration = Duration::from_mins(30);
 
-/// How long what still uses the tenant may take to come to an end; jobs of a worker that died end with their leases.
-const DRAIN: Duration = Duration::from_mins(2);
+/// How long what still uses the tenant may take to come to an end while nobody can write. Then it is thawed, and frozen
+/// again later.
+const DRAIN: Duration = Duration::from_secs(3);
+
+/// How often that is tried. The pauses between grow to ten seconds, so that it lasts some minutes: jobs of a worker that died
+/// end with their leases.
+const FREEZES: i32 = 20;
 
 /// Between two looks at it.
 const LOOK: Duration = Duration::from_millis(20);
@@ -25,8 +30,16 @@ const LOOK: Duration = Duration::from_millis(20);
 /// Carries the move out from wherever it is, under the lease of a job where one does it. A failure before the switch
 /// aborts the move, which is no failure of whoever carries it out.
 pub async fn carry_out(db: &Db, id: MoveId, lease: Option<&Run>) -> Result<(), MoveError> {
+    carry_on(db, id, lease, MoveState::Done).await
+}
+
+/// The same until this is next, or the move has ended otherwise.
+pub async fn carry_on(db: &Db, id: MoveId, lease: Option<&Run>, until: MoveState) -> Result<(), MoveError> {
     let db = db.home();
-    while let Some(moved) = find(&db, id).await?.filter(|moved| !moved.state.is_finished()) {
+    while let Some(moved) = find(&db, id).await? {
+        if moved.state.is_finished() || moved.state == until {
+            break;
+        }
         let work = Work {
             from: db.at(&moved.from)?,
             to: db.at(&moved.to)?,
@@ -44,28 +57,29 @@ pub async fn carry_out(db: &Db, id: MoveId, lease: Option<&Run>) -> Result<(), M
 }
 
 /// `None` when it is gone with its tenant.
-async fn find(db: &Db, id: MoveId) -> Result<Option<Move>, DbError> {
+pub(super) async fn find(db: &Db, id: MoveId) -> Result<Option<Move>, DbError> {
     let mut tx = db.control().await?;
     let found = store::get(&mut tx, id, None).await?;
     tx.commit().await?;
     Ok(found)
 }
 
-struct Work<'a> {
-    home: &'a Db,
-    from: Db,
-    to: Db,
-    lease: Option<&'a Run>,
-    moved: &'a Move,
+pub(super) struct Work<'a> {
+    pub(super) home: &'a Db,
+    pub(super) from: Db,
+    pub(super) to: Db,
+    pub(super) lease: Option<&'a Run>,
+    pub(super) moved: &'a Move,
 }
 
 impl Work<'_> {
     async fn step(&self) -> Result<(), MoveError> {
         match self.moved.state {
             MoveState::Preparing => self.prepare().await?,
-            MoveState::Freezing => self.freeze().await?,
             MoveState::Copying => self.copy().await?,
             MoveState::Verifying => self.verify().await?,
+            MoveState::CatchingUp => self.catch_up().await?,
+            MoveState::Freezing => self.freeze().await?,
             MoveState::Switching => self.switch().await?,
             MoveState::Releasing => self.release().await?,
             MoveState::Erasing => self.erase().await?,
@@ -115,7 +129,7 @@ impl Work<'_> {
         Ok(home.commit().await?)
     }
 
-    async fn advance(&self, next: MoveState) -> Result<(), MoveError> {
+    pub(super) async fn advance(&self, next: MoveState) -> Result<(), MoveError> {
         let mut home = self.home.owner().await?;
         store::advance(&mut home, self.moved, next).await?;
         self.commit(home).await
@@ -128,8 +142,16 @@ impl Work<'_> {
             return Err(TenantError::State("The tenant's schema has to be migrated first.").into());
         }
         let mut home = self.home.owner().await?;
-        store::advance(&mut home, self.moved, MoveState::Freezing).await?;
+        store::advance(&mut home, self.moved, MoveState::Copying).await?;
         store::set_schema_version(&mut home, self.moved.id, SCHEMA_VERSION).await?;
+        // Two connections to one database at a time would be all there are.
+        if self.moved.from.is_home() {
+            home.claim_capture(self.capture()).await?;
+        } else {
+            let mut here = self.from.owner().await?;
+            here.claim_capture(self.capture()).await?;
+            here.commit().await?;
+        }
         if self.moved.to.is_home() {
             store::mark_home(&mut home, self.moved).await?;
             build(&mut home, self.moved).await?;
@@ -142,7 +164,7 @@ impl Work<'_> {
         self.commit(home).await
     }
 
-    async fn version(&self, db: &Db) -> Result<Option<i64>, DbError> {
+    pub(super) async fn version(&self, db: &Db) -> Result<Option<i64>, DbError> {
         let mut tx = db.owner().await?;
         let resident = placement::store::find_resident(&mut tx, self.moved.tenant).await?;
         tx.commit().await?;
@@ -154,12 +176,16 @@ impl Work<'_> {
         store::freeze(&mut home, self.moved).await?;
         self.commit(home).await?;
         placement::service::follow(self.home, self.moved.tenant).await?;
-        self.drain().await?;
-        self.advance(MoveState::Copying).await
+        if !self.drain().await? {
+            return self.unfreeze().await;
+        }
+        self.round(Purpose::Last).await?;
+        self.advance(MoveState::Switching).await
     }
 
-    /// Waits until whoever entered before the freeze has left, jobs have ended and machines are let go.
-    async fn drain(&self) -> Result<(), MoveError> {
+    /// Waits until whoever entered before the freeze has left, jobs have ended and machines are let go; `false` when that
+    /// takes too long.
+    async fn drain(&self) -> Result<bool, MoveError> {
         let began = Instant::now();
         let mut entered: Option<Vec<String>> = None;
         loop {
@@ -170,38 +196,51 @@ impl Work<'_> {
             let first = entered.get_or_insert_with(|| now.clone());
             first.retain(|transaction| now.contains(transaction));
             if first.is_empty() && busy == 0 {
-                return Ok(());
+                return Ok(true);
             }
             if began.elapsed() > DRAIN {
-                return Err(MoveError::Busy("what uses the tenant does not come to an end"));
+                return Ok(false);
             }
             sleep(LOOK).await;
         }
     }
 
+    async fn unfreeze(&self) -> Result<(), MoveError> {
+        if self.moved.n_freezes >= FREEZES {
+            return Err(MoveError::Busy("what uses the tenant does not come to an end"));
+        }
+        let mut home = self.home.owner().await?;
+        store::unfreeze(&mut home, self.moved).await?;
+        store::advance(&mut home, self.moved, MoveState::CatchingUp).await?;
+        self.commit(home).await?;
+        Ok(placement::service::follow(self.home, self.moved.tenant).await?)
+    }
+
+    /// Each table as it is in a moment of its own: all that changes meanwhile is captured, and carried over later.
     async fn copy(&self) -> Result<(), MoveError> {
-        let tenant = self.moved.tenant;
-        let mut source = self.from.owner().await?;
-        source.begin_transfer(PATIENCE).await?;
-        source.enter_tenant_schema(tenant).await?;
         let mut copied = store::Copied::default();
-        for table in source.tables().await? {
+        for table in self.begin_capture().await? {
+            self.require_current().await?;
             let mut target = self.hold(&self.to).await?;
-            target.enter_tenant_schema(tenant).await?;
+            target.enter_tenant_schema(self.moved.tenant).await?;
             let there = same(&target.tables().await?, &table)?;
             // A load commits as a whole, so a table that has rows has all of them.
             if target.is_empty(&there).await? {
+                let mut source = self.from.owner().await?;
+                source.begin_transfer(PATIENCE).await?;
+                source.enter_tenant_schema(self.moved.tenant).await?;
                 let rows = source.copy_out(&table).await?;
                 let into = target.copy_in(&there, PATIENCE).await?;
                 let (rows, bytes) = pipe(rows, into).await?;
+                source.commit().await?;
                 target.end_copy_in(&there).await?;
+                target.analyze(&there).await?;
                 copied.rows += rows;
                 copied.bytes += bytes;
             }
             target.commit().await?;
             copied.tables += 1;
         }
-        source.commit().await?;
         let mut home = self.home.owner().await?;
         store::set_copied(&mut home, self.moved.id, copied).await?;
         store::advance(&mut home, self.moved, MoveState::Verifying).await?;
@@ -209,39 +248,11 @@ impl Work<'_> {
     }
 
     /// A transaction in a half that belongs to this move.
-    async fn hold(&self, db: &Db) -> Result<OwnerTx, DbError> {
+    pub(super) async fn hold(&self, db: &Db) -> Result<OwnerTx, DbError> {
         let mut tx = db.owner().await?;
         tx.begin_transfer(PATIENCE).await?;
         tx.hold_frozen(self.moved.tenant, self.moved.id.uuid()).await?;
         Ok(tx)
-    }
-
-    async fn verify(&self) -> Result<(), MoveError> {
-        let versions = (self.version(&self.from).await?, self.version(&self.to).await?);
-        if versions != (self.moved.schema_version, self.moved.schema_version) {
-            return Err(MoveError::Differs("the schemas have different versions".into()));
-        }
-        let (mut source, mut target) = (self.from.owner().await?, self.to.owner().await?);
-        for tx in [&mut source, &mut target] {
-            tx.begin_transfer(PATIENCE).await?;
-            tx.enter_tenant_schema(self.moved.tenant).await?;
-        }
-        let (tables, there) = (source.tables().await?, target.tables().await?);
-        if tables.len() != there.len() {
-            return Err(MoveError::Differs("the schemas have different tables".into()));
-        }
-        for table in &tables {
-            let copy = same(&there, table)?;
-            if source.checksum(table).await? != target.checksum(&copy).await? {
-                return Err(MoveError::Differs(format!(
-                    "{} is not the same on both sides",
-                    table.name()
-                )));
-            }
-        }
-        source.commit().await?;
-        target.commit().await?;
-        self.advance(MoveState::Switching).await
     }
 
     async fn switch(&self) -> Result<(), MoveError> {
@@ -293,8 +304,11 @@ impl Work<'_> {
         self.commit(home).await
     }
 
+    /// The source goes last, when nothing is left to prove.
     async fn erase(&self) -> Result<(), MoveError> {
+        self.validate_foreign_keys().await?;
         self.remove_half(&self.from).await?;
+        self.end_capture().await?;
         self.advance(MoveState::Done).await
     }
 
@@ -304,6 +318,7 @@ impl Work<'_> {
         store::set_thawed(&mut home, self.moved.id).await?;
         self.commit(home).await?;
         placement::service::follow(self.home, self.moved.tenant).await?;
+        self.end_capture().await?;
         self.remove_half(&self.to).await?;
         self.advance(MoveState::Aborted).await
     }
@@ -336,11 +351,13 @@ impl Work<'_> {
     }
 }
 
-/// The tenant's half as a new tenant has it, empty.
+/// The tenant's half as a new tenant has it, empty and without foreign keys.
 async fn build(tx: &mut OwnerTx, moved: &Move) -> Result<(), DbError> {
     tx.create_tenant_role(moved.tenant).await?;
     tx.create_tenant_schema(moved.tenant).await?;
-    tx.migrate_tenant_schema(moved.tenant).await
+    tx.migrate_tenant_schema(moved.tenant).await?;
+    tx.enter_tenant_schema(moved.tenant).await?;
+    tx.drop_foreign_keys().await
 }
 
 /// The rows of the tables in [`CARRIED`], in their order, and how many there are of each. What the target has of them
@@ -364,14 +381,14 @@ async fn carry(source: &mut OwnerTx, target: &mut OwnerTx, moved: &Move) -> Resu
 }
 
 /// The table of this name and with these columns.
-fn same(tables: &[Table], table: &Table) -> Result<Table, MoveError> {
+pub(super) fn same(tables: &[Table], table: &Table) -> Result<Table, MoveError> {
     let found = tables.iter().find(|there| there.name() == table.name());
     let found = found.and_then(|there| there.only(table.columns()));
     found.ok_or_else(|| MoveError::Differs(format!("{} has other columns there", table.name())))
 }
 
 /// How many rows and bytes went through.
-async fn pipe(mut rows: CopyOut<'_>, mut into: CopyIn<'_>) -> Result<(i64, i64), DbError> {
+pub(super) async fn pipe(mut rows: CopyOut<'_>, mut into: CopyIn<'_>) -> Result<(i64, i64), DbError> {
     let mut n_bytes = 0;
     while let Some(piece) = rows.next().await? {
         n_bytes += i64::try_from(piece.len()).unwrap_or_default();

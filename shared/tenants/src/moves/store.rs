@@ -69,7 +69,7 @@ pub(super) async fn set_moving(
 pub(super) async fn get(tx: &mut ControlTx, id: MoveId, tenant: Option<TenantId>) -> Result<Option<Move>, DbError> {
     let row = sqlx::query!(
         r#"
-        SELECT id, tenant_id, from_cluster, to_cluster, state, error, schema_version, n_tables, n_rows, n_bytes,
+        SELECT id, tenant_id, from_cluster, to_cluster, state, error, schema_version, n_tables, n_rows, n_bytes, n_freezes,
                created_at, frozen_at, thawed_at, finished_at
         FROM control.moves
         WHERE id = $1
@@ -91,6 +91,7 @@ pub(super) async fn get(tx: &mut ControlTx, id: MoveId, tenant: Option<TenantId>
         n_tables: row.n_tables,
         n_rows: row.n_rows,
         n_bytes: row.n_bytes,
+        n_freezes: row.n_freezes,
         created_at: row.created_at,
         frozen_at: row.frozen_at,
         thawed_at: row.thawed_at,
@@ -124,7 +125,7 @@ pub(super) async fn set_aborting(
         SET state = 'aborting', error = $3
         WHERE id = $1
           AND ($2::uuid IS NULL OR tenant_id = $2)
-          AND state IN ('preparing', 'freezing', 'copying', 'verifying', 'switching')
+          AND state IN ('preparing', 'copying', 'verifying', 'catching_up', 'freezing', 'switching')
         "#,
         id.uuid(),
         tenant.map(TenantId::uuid),
@@ -266,6 +267,36 @@ pub(super) async fn freeze(tx: &mut OwnerTx, moved: &Move) -> Result<(), DbError
     .execute(tx.conn())
     .await?;
     tracing::debug!(move.id = %moved.id, is_new = frozen.rows_affected() == 1, "a tenant is frozen");
+    Ok(())
+}
+
+/// What has frozen the tenant lets it go for another while, once its cluster has been told.
+pub(super) async fn unfreeze(tx: &mut OwnerTx, moved: &Move) -> Result<(), DbError> {
+    sqlx::query!(
+        r#"
+        WITH thawed AS (
+            UPDATE control.placements
+            SET state = 'moving'
+            WHERE tenant_id = $1
+              AND move_id = $2
+              AND state = 'frozen'
+            RETURNING tenant_id, cluster
+        ), told AS (
+            UPDATE control.moves
+            SET frozen_at = NULL, n_freezes = n_freezes + 1
+            WHERE id = $2
+        )
+        UPDATE control.tenants AS t
+        SET epoch     = t.epoch + 1,
+            frozen_by = CASE WHEN w.cluster = 'home' THEN NULL ELSE t.frozen_by END
+        FROM thawed AS w
+        WHERE t.id = w.tenant_id
+        "#,
+        moved.tenant.uuid(),
+        moved.id.uuid(),
+    )
+    .execute(tx.conn())
+    .await?;
     Ok(())
 }
 

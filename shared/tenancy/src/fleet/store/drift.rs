@@ -14,6 +14,7 @@ pub(in crate::fleet) struct Built {
     pub(in crate::fleet) version: i64,
 }
 
+/// A half that a move has to itself is built without foreign keys, and checked by the move.
 pub(in crate::fleet) async fn list_built(conn: &mut PgConnection) -> Result<Vec<Built>, DbError> {
     let rows = sqlx::query!(
         r#"
@@ -21,6 +22,7 @@ pub(in crate::fleet) async fn list_built(conn: &mut PgConnection) -> Result<Vec<
         FROM control.tenants
         WHERE schema_version IS NOT NULL
           AND status <> 'deleting'
+          AND frozen_by IS NULL
         ORDER BY id
         "#
     )
