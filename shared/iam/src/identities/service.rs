@@ -9,7 +9,7 @@ use bulkhead_kernel::{
     secret::Secret,
 };
 use bulkhead_mail::{Template, jobs::SendMail};
-use bulkhead_tenancy::{ControlTx, DbError};
+use bulkhead_tenancy::{ControlTx, Db, DbError};
 use chrono::{DateTime, Utc};
 use tracing::instrument;
 
