@@ -5,8 +5,8 @@ use serde_json::Value;
 use crate::harness::{App, Client, eventually};
 
 /// How often each of so many requests, one after the other, asked the database for something.
-async fn asked(app: &App, client: &Client, path: &str, n_requests: usize) -> Vec<u64> {
-    let name = format!("cost-of{}-", path.replace(['/', '?', '='], "-"));
+async fn asked(app: &App, who: &str, client: &Client, path: &str, n_requests: usize) -> Vec<u64> {
+    let name = format!("cost-of-{who}{}-", path.replace(['/', '?', '='], "-"));
     for number in 0..n_requests {
         let client = client.with_header("x-request-id", format!("{name}{number}"));
         client.get(path).await.expect(200);
@@ -33,11 +33,11 @@ async fn knowing_what_somebody_may_adds_no_round_trip_to_a_read() {
     let made = serde_json::json!({ "name": "ci", "scopes": ["vm:read"] });
     let key = ada.client.post("/api/v1/api-keys", &made).await.expect(201)["key"].clone();
     let program = app.client.with_header("x-api-key", key.as_str().unwrap());
-    for client in [&ada.client, &program] {
+    for (who, client) in [("ada", &ada.client), ("program", &program)] {
         // It says what is true now, in one message: the session, the roles and what they allow.
-        assert_eq!(asked(&app, client, "/api/v1/whoami", 5).await, [1; 5]);
+        assert_eq!(asked(&app, who, client, "/api/v1/whoami", 5).await, [1; 5]);
         // A read is one message, and one more in which rights are looked at that are older than a second.
-        let costs = asked(&app, client, "/api/v1/vms?limit=1", 10).await;
+        let costs = asked(&app, who, client, "/api/v1/vms?limit=1", 10).await;
         assert!(costs.iter().all(|cost| [1, 2].contains(cost)), "{costs:?}");
         assert!(costs.contains(&1), "{costs:?}");
     }

@@ -9,7 +9,11 @@ use super::{Scene, accept, resend};
 use crate::harness::{Answer, Relay};
 
 async fn patient() -> Scene {
-    let patience = vec![("BULKHEAD__DATABASE__ACQUIRE_TIMEOUT_MS", "30000".to_owned())];
+    let patience = vec![
+        ("BULKHEAD__DATABASE__ACQUIRE_TIMEOUT_MS", "30000".to_owned()),
+        ("BULKHEAD__AUTH__LINK_CALLS_PER_LINK", "1000".to_owned()),
+        ("BULKHEAD__AUTH__LINK_CALLS_PER_ADDRESS", "1000".to_owned()),
+    ];
     Scene::with(Relay::start().await, patience).await
 }
 

@@ -150,9 +150,9 @@ async fn the_list_is_searched_and_tells_which_keys_nobody_used() {
         .await
         .expect(200);
     assert_eq!(ids(found), [used["id"].clone()]);
-    let named = json!({ "name": "100% Deploy", "scopes": ["vm:read"] });
+    let named = json!({ "name": "100% Nightly", "scopes": ["vm:read"] });
     let named = ada.client.post(PATH, &named).await.expect(201);
-    for search in ["%25", "deploy&unused=true", "0%25%20d"] {
+    for search in ["%25", "nightly&unused=true", "0%25%20n"] {
         let found = ada.client.get(&format!("{PATH}?search={search}")).await.expect(200);
         assert_eq!(
             (&found["total"], ids(found.clone())),
