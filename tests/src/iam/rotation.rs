@@ -208,7 +208,7 @@ async fn present_at_once(desk: &Desk, pair: &TokenPair, n_times: usize) -> Vec<R
 }
 
 /// How many sessions of the test's database wait for a lock.
-async fn n_waiting(desk: &Desk) -> i64 {
+pub(super) async fn n_waiting(desk: &Desk) -> i64 {
     let mut connection = desk.test.connect("postgres").await;
     sqlx::query_scalar!(
         r#"

@@ -21,7 +21,8 @@ use chrono::TimeDelta;
 use futures_util::future::join_all;
 use tokio::{sync::RwLock, task::JoinSet};
 
-use super::{Desk, key_files};
+use super::{Desk, key_files, rotation::n_waiting};
+use crate::harness::{eventually, run};
 
 const DAY: Duration = Duration::from_hours(24);
 const LIFE_DAYS: i64 = 90;
@@ -201,6 +202,25 @@ async fn an_operators_key_takes_the_place_of_one_that_waits_for_later() {
     assert_eq!(signing(&desk.iam), sooner);
     assert!(desk.iam.tokens.verify(&before).is_err());
     assert_eq!(desk.iam.tokens.jwks().len(), 1);
+}
+
+#[tokio::test]
+async fn a_key_is_announced_in_full_however_long_it_waited_for_its_turn() {
+    let desk = Desk::new().await;
+    let keeper = keeper(&desk);
+    follow(&desk.iam).await.unwrap();
+    let mut holder = desk.test.connect("postgres").await;
+    let hold = "BEGIN; LOCK TABLE control.signing_keys IN SHARE ROW EXCLUSIVE MODE";
+    run(&mut holder, hold).await;
+    let release = async {
+        eventually("it waits", async || (n_waiting(&desk).await == 1).then_some(())).await;
+        desk.clock.advance(TimeDelta::minutes(9));
+        run(&mut holder, "COMMIT").await;
+    };
+    let (announced, ()) = tokio::join!(service::rotate(&keeper, Duration::from_mins(10)), release);
+    desk.clock.advance(TimeDelta::minutes(9));
+    follow(&desk.iam).await.unwrap();
+    assert_ne!(signing(&desk.iam), announced.unwrap());
 }
 
 #[tokio::test]

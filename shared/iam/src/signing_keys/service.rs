@@ -81,10 +81,11 @@ async fn find_due(
 /// Makes a key that signs `after` this time; gives its id.
 #[instrument(skip_all)]
 pub async fn rotate(keeper: &Keeper, after: Duration) -> Result<String, SigningKeyError> {
-    let now = keeper.clock.now();
     let key = PrivateKey::generate()?;
     let mut tx = keeper.db.control().await?;
     store::lock(&mut tx).await?;
+    // Counted from here: whoever follows needs all of this time to hear of the key.
+    let now = keeper.clock.now();
     take_over(&mut tx, &keeper.vault, &keeper.files, &keeper.settings, now).await?;
     let id = announce(keeper, &mut tx, &key, now + delta(after), now).await?;
     tx.commit().await?;
