@@ -36,11 +36,15 @@ pub async fn seal(tx: &mut OwnerTx, tenant: TenantId) -> Result<u64, DbError> {
     };
     store::move_waiting(tx, tenant).await?;
     let mut n_sealed = 0;
+    // Goes on behind what it has just sealed, over which an index would lead it again; in the end looks once more for what
+    // was committed meanwhile.
+    let mut after = None;
     loop {
-        let rows = store::list_unsealed(tx, BATCH).await?;
-        if rows.is_empty() {
+        let rows = store::list_unsealed(tx, after, BATCH).await?;
+        if rows.is_empty() && after.is_none() {
             break;
         }
+        after = rows.last().map(|row| (row.at, row.id));
         let seals: Vec<SealedRow> = rows.into_iter().map(|row| head.extend(row)).collect();
         store::set_sealed(tx, &seals).await?;
         n_sealed += seals.len() as u64;

@@ -1,7 +1,7 @@
 //! Sealing in the database: rows of `audit_events` in the tenant's schema, and `control.audit_outbox` and
 //! `control.audit_heads` beside it.
 
-use bulkhead_kernel::ids::TenantId;
+use bulkhead_kernel::ids::{AuditEventId, TenantId};
 use bulkhead_tenancy::{ControlTx, DbError, OwnerTx, TenantTx};
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
@@ -142,16 +142,25 @@ pub(super) async fn move_waiting(tx: &mut OwnerTx, tenant: TenantId) -> Result<(
     Ok(())
 }
 
-pub(super) async fn list_unsealed(tx: &mut OwnerTx, limit: i64) -> Result<Vec<Row>, DbError> {
+/// Rows without a number, in the order in which they are to get one.
+pub(super) async fn list_unsealed(
+    tx: &mut OwnerTx,
+    after: Option<(DateTime<Utc>, AuditEventId)>,
+    limit: i64,
+) -> Result<Vec<Row>, DbError> {
+    let (at, id) = after.unzip();
     let rows = sqlx::query!(
         r#"
         SELECT id, occurred_at, action, outcome, actor_kind, actor_id, targets::text AS "targets!",
                changes::text AS "changes!", request_id, address, agent
         FROM audit_events
         WHERE seq IS NULL
+          AND ($1::timestamptz IS NULL OR (occurred_at, id) > ($1, $2))
         ORDER BY occurred_at, id
-        LIMIT $1
+        LIMIT $3
         "#,
+        at,
+        id.map(AuditEventId::uuid),
         limit,
     )
     .fetch_all(tx.conn())
