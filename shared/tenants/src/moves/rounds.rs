@@ -38,7 +38,7 @@ pub(super) enum Purpose {
 }
 
 impl Work<'_> {
-    pub(super) fn capture(&self) -> Capture {
+    pub(super) const fn capture(&self) -> Capture {
         Capture {
             tenant: self.moved.tenant,
             by: self.moved.id.uuid(),
@@ -93,8 +93,8 @@ impl Work<'_> {
         let mut attempt = 0;
         loop {
             match self.drop_capture().await {
-                Ok(has_more) if !has_more => break,
-                Ok(_) => {}
+                Ok(true) => {}
+                Ok(false) => break,
                 Err(error) => {
                     attempt += 1;
                     wait_for_lock(error, attempt).await?;
