@@ -7,15 +7,15 @@ use super::{is_gone, rows, settings_of};
 use crate::harness::{App, Founder, Options, Postgres, TestDb, eventually};
 
 /// A product over two clusters.
-struct Two {
-    app: App,
-    b: TestDb,
+pub(super) struct Two {
+    pub(super) app: App,
+    pub(super) b: TestDb,
     _server: Postgres,
 }
 
 impl Two {
     /// New tenants are placed in this cluster.
-    async fn new(cluster: &str) -> Self {
+    pub(super) async fn new(cluster: &str) -> Self {
         let server = Postgres::start().await;
         let b = TestDb::on(server.url()).await;
         let mut settings: Vec<(&'static str, String)> = settings_of(&b)

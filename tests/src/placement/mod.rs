@@ -1,8 +1,11 @@
 //! Tenants in two clusters, each a server of its own: reached from home, moved there and back, and interrupted on the way.
 
+mod audit;
+mod capacity;
 mod citus;
 mod http;
 mod interrupted;
+mod keys;
 mod moving;
 
 use std::collections::BTreeMap;
