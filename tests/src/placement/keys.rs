@@ -9,7 +9,7 @@ use crate::harness::{eventually, run};
 async fn a_members_key_is_checked_where_the_tenant_lives_and_loses_what_its_owner_loses() {
     let two = Two::new("b").await;
     let ada = two.app.founder("acme").await;
-    let wanted = json!({ "name": "deploy", "owner": "me", "scopes": ["vm:read", "user:read"] });
+    let wanted = json!({ "name": "deploy", "owner": "member", "scopes": ["vm:read", "user:read"] });
     let mut minted = Vec::new();
     for _ in 0..2 {
         let key = ada.client.post("/api/v1/api-keys", &wanted).await.expect(201);
