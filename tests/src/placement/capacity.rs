@@ -22,7 +22,7 @@ async fn what_is_there_is_counted_once_in_a_while_by_one_worker() {
     let db = test.db(&[("BULKHEAD__DATABASE__CAP_TENANTS", "5")]);
     assert_eq!(capacity::list(&db).await.unwrap()[0].measured_at, None);
     let [first, second] = [test.tenant(&db, "acme").await, test.tenant(&db, "bolt").await];
-    let often = Duration::from_secs(3600);
+    let often = Duration::from_hours(1);
     capacity::measure(&db, often).await.unwrap();
     let mut admin = test.connect("postgres").await;
     let n_relations = sqlx::query_scalar!(r#"SELECT count(*) AS "n!" FROM pg_class"#);

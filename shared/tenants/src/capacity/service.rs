@@ -9,7 +9,7 @@ use super::{ClusterUse, model, store};
 use crate::TenantError;
 
 /// How old a measurement becomes before the next.
-pub const EVERY: Duration = Duration::from_secs(60);
+pub const EVERY: Duration = Duration::from_mins(1);
 
 /// Measures the clusters that nobody has measured for `every`, and brings the gauges to what is known of all. A cluster that
 /// does not answer keeps its figures.
