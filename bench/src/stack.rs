@@ -76,6 +76,9 @@ impl Settings {
             ("AUDIT__CHECKPOINTS_DIR".to_owned(), path("checkpoints")),
             // The floors reach all tenants over one login.
             ("DATABASE__TENANTS_PER_SHARD".to_owned(), "100000".to_owned()),
+            // Caps come from what benches measure.
+            ("DATABASE__CAP_TENANTS".to_owned(), "0".to_owned()),
+            ("DATABASE__CAP_RELATIONS".to_owned(), "0".to_owned()),
         ];
         for setting in &options.settings {
             let (name, value) = setting.split_once('=').context("--set wants NAME=VALUE")?;

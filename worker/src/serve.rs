@@ -71,9 +71,12 @@ pub async fn serve(config: &Config, metrics: Metrics, shutdown: CancellationToke
     let keeping_keys = supervise("signing keys", &shutdown, || {
         reconcilers::signing_keys::run(db.clone(), config.auth.clone(), shutdown.clone())
     });
+    let measuring = supervise("capacity", &shutdown, || {
+        reconcilers::capacity::run(db.clone(), shutdown.clone())
+    });
     let until_the_end_of_grace = async {
         tokio::select! {
-            _ = async { tokio::join!(join_all(loops), sweeping, keeping_keys) } => {}
+            _ = async { tokio::join!(join_all(loops), sweeping, keeping_keys, measuring) } => {}
             () = async { shutdown.cancelled().await; sleep(config.worker.shutdown_grace + LET_GO).await } => {}
         }
     };

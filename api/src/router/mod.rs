@@ -9,7 +9,7 @@ use crate::{
     middleware::{Observer, Refusals, cors, guard, note_refusals, observe},
     openapi,
     routes::{
-        api_keys, archives, audit_log, auth, credentials, docs, doctor, invitations, lifecycle, migrations, moves,
+        api_keys, archives, audit_log, auth, clusters, credentials, docs, doctor, invitations, lifecycle, migrations, moves,
         onboarding, operators, permissions, platform, resources, roles, service, sessions, support_access,
         tenant_users, tenants, users, vm_templates, vms, whoami,
     },
@@ -163,6 +163,7 @@ fn for_operators() -> OpenApiRouter<AppState> {
         .routes(routes!(migrations::resume))
         .routes(routes!(migrations::retry))
         .routes(routes!(migrations::watch))
+        .routes(routes!(clusters::list))
         .routes(routes!(moves::start))
         .routes(routes!(moves::get))
         .routes(routes!(moves::abort))

@@ -291,7 +291,7 @@ async fn send(export: &Export, mut file: File, headers: &HeaderMap) -> Result<Re
     request_body(content((ImportFrom = "application/json"), (Vec<u8> = "application/x-tar", example = json!("a tar file")))),
     responses((status = 202, body = ImportedTenant, headers(("Location")))),
     extensions(("x-permission" = json!(OPERATOR)), ("x-problem-codes" = json!(codes(&[Code::ArchiveInvalid, Code::NotFound,
-        Code::ArchiveVersionNotServed, Code::ArchiveTooLarge, Code::ExportNotReady, Code::SlugTaken, Code::IdempotencyKeyReused,
+        Code::ArchiveVersionNotServed, Code::ArchiveTooLarge, Code::ExportNotReady, Code::SlugTaken, Code::ClusterFull, Code::IdempotencyKeyReused,
         Code::IdempotencyInProgress])))))]
 pub async fn import(
     State(state): State<AppState>,

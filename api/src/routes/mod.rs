@@ -4,6 +4,7 @@ pub mod api_keys;
 pub mod archives;
 pub mod audit_log;
 pub mod auth;
+pub mod clusters;
 pub mod credentials;
 pub mod docs;
 pub mod doctor;

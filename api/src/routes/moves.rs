@@ -89,7 +89,7 @@ impl From<Move> for MoveBody {
     params(("id" = String, Path, description = "The tenant")), request_body = MoveTenantBody,
     responses((status = 202, body = MoveBody, headers(("Location")))),
     extensions(("x-permission" = json!(OPERATOR)), ("x-problem-codes" = json!(codes(&[Code::TenantNotFound,
-        Code::TenantStateConflict, Code::MoveUnderWay])))))]
+        Code::TenantStateConflict, Code::MoveUnderWay, Code::ClusterFull])))))]
 pub async fn start(
     State(state): State<AppState>,
     Operator(caller): Operator,

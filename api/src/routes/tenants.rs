@@ -169,7 +169,7 @@ pub async fn list(State(state): State<AppState>, signed_in: SignedIn) -> Result<
         example = "wait=10"), ("Idempotency-Key" = Option<String>, Header, description = "1 to 255 printable ASCII characters")),
     responses((status = 201, body = CreatedTenant, headers(("Location"))),
         (status = 202, body = CreatedTenant, headers(("Location")))),
-    extensions(("x-permission" = json!(SIGNED_IN)), ("x-problem-codes" = json!(codes(&[Code::SlugTaken, Code::IdempotencyKeyReused,
+    extensions(("x-permission" = json!(SIGNED_IN)), ("x-problem-codes" = json!(codes(&[Code::SlugTaken, Code::ClusterFull, Code::IdempotencyKeyReused,
         Code::IdempotencyInProgress])))))]
 pub async fn create(
     State(state): State<AppState>,

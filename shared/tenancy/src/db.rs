@@ -91,6 +91,12 @@ impl Db {
         chosen.map(Cluster::from)
     }
 
+    /// How much may be used here.
+    #[must_use]
+    pub fn caps(&self) -> config::Caps {
+        self.here.settings.caps
+    }
+
     /// The cluster in which the tenant lives in this moment, as far as it is known here.
     pub async fn of(&self, tenant: TenantId) -> Result<Self, DbError> {
         let placed = self.resolve_anew(tenant).await?;

@@ -10,7 +10,7 @@ use bulkhead_iam::{
 use bulkhead_kernel::fault::{Code, Fault, Violation};
 use bulkhead_tenancy::DbError;
 
-use crate::profile;
+use crate::{capacity::Full, profile};
 
 /// Why a tenant could not be made or shown.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +45,9 @@ pub enum TenantError {
     /// The request breaks rules.
     #[error("the request is invalid")]
     Invalid(Vec<Violation>),
+    /// No cluster takes a new tenant.
+    #[error("{0}")]
+    ClusterFull(Full),
     /// There is no such receipt.
     #[error("no such receipt")]
     NoReceipt,
@@ -86,6 +89,7 @@ impl Fault for TenantError {
             Self::State(_) => Code::TenantStateConflict,
             Self::Member(source) => source.code(),
             Self::Forbidden(source) => source.code(),
+            Self::ClusterFull(_) => Code::ClusterFull,
             Self::NoReceipt => Code::NotFound,
             Self::Machines(source) => source.code(),
             Self::Keys(_) | Self::Sign(_) => Code::Internal,
@@ -97,6 +101,7 @@ impl Fault for TenantError {
         match self {
             Self::SlugNeeded => "No slug can be made from this name; give one.".into(),
             Self::State(detail) => (*detail).into(),
+            Self::ClusterFull(full) => full.to_string().into(),
             Self::Member(source) => source.detail(),
             Self::Forbidden(source) => source.detail(),
             _ => self.code().title().into(),

@@ -8,11 +8,13 @@
 //! - A tenant is closed, opened, deleted and brought back by one row ([`lifecycle`]); what follows from that is swept up by
 //!   the worker ([`Keeper`]), down to the last row and the signed receipt of a purge ([`purge`]).
 //!
-//! - A tenant lives in one cluster, which is told of its state ([`placement`]), and can be moved to another ([`moves`]).
+//! - A tenant lives in one cluster, which is told of its state ([`placement`]), and can be moved to another ([`moves`]),
+//!   as long as that has room ([`capacity`]).
 //!
 //! Absent here: how a schema is built and dropped (tenancy), who may do what (iam), and machines, which are above.
 
 pub mod archives;
+pub mod capacity;
 mod error;
 pub mod jobs;
 mod keeper;

@@ -12,8 +12,8 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::{
-    Created, Membership, NewTenant, StepStatus, TenantError, TenantName, jobs::OnboardTenant, onboarding, placement,
-    store,
+    Created, Membership, NewTenant, StepStatus, TenantError, TenantName, capacity, jobs::OnboardTenant, onboarding,
+    placement, store,
 };
 
 /// Signs a company up: the pending tenant, its founder's membership, the steps and the job commit together. Under an
@@ -53,7 +53,8 @@ async fn insert(origin: &Origin, db: &Db, founder: IdentityId, new: &NewTenant) 
     let job = job.ok_or(TenantError::InProgress)?;
     let created = Created { id, slug, job };
     store::insert(&mut tx, &created, new, founder).await?;
-    if let Some(cluster) = db.new_tenants_cluster() {
+    let cluster = capacity::service::choose(&mut tx, db).await?;
+    if !cluster.is_home() {
         placement::store::insert(&mut tx, id, &cluster).await?;
     }
     store::insert_steps(&mut tx, id, &onboarding::step_names()).await?;

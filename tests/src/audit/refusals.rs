@@ -1,8 +1,13 @@
 //! What was tried and refused.
 
+use bulkhead_iam::audit_log::service::{Refusal, record_refusal};
+use chrono::DateTime;
 use serde_json::{Value, json};
 
-use super::recording::{entry, whole};
+use super::{
+    Lab,
+    recording::{entry, whole},
+};
 use crate::harness::{App, Client, Founder, eventually, run};
 
 /// Makes the founder somebody who only looks.
@@ -60,6 +65,27 @@ async fn a_refused_change_is_recorded_and_a_flood_of_them_is_one_row() {
         .collect();
     assert!(codes.contains(&json!("tenant_mismatch")), "{codes:?}");
     whole(&ada.client).await;
+}
+
+/// Each process remembers what it wrote; the id of the row is what they have in common.
+#[tokio::test]
+async fn the_same_refusal_is_one_row_a_minute_whichever_process_writes_it() {
+    let lab = Lab::new().await;
+    let refused = async |code: &'static str, secs: i64| {
+        let refusal = Refusal {
+            actor: "usr_1",
+            route: "POST /api/v1/resources",
+            code,
+            at: DateTime::from_timestamp(1_800_000_000 + secs, 0).unwrap(),
+        };
+        let recorded = record_refusal(&lab.scope.origin, &lab.db, lab.tenant, &refusal).await;
+        recorded.unwrap();
+        lab.places().await.1
+    };
+    assert_eq!(refused("forbidden", 0).await, 1);
+    assert_eq!(refused("forbidden", 59).await, 1);
+    assert_eq!(refused("tenant_mismatch", 59).await, 2);
+    assert_eq!(refused("forbidden", 60).await, 3);
 }
 
 #[tokio::test]

@@ -62,7 +62,9 @@ async fn every_edit_of_a_row_is_named() {
         "changes = '{}'",
         "request_id = 'another'",
         "address = NULL",
+        "address = '192.0.2.8'",
         "agent = ''",
+        "agent = 'others'",
         "id = gen_random_uuid()",
     ] {
         lab.tamper(
@@ -126,6 +128,18 @@ async fn an_inserted_row_is_named() {
     let lab = nine_sealed().await;
     lab.tamper(&insert("10")).await;
     assert_eq!(lab.flaw().await, Some((10, Reason::Altered)));
+}
+
+/// They are sealed by the rules, but neither the end of the chain nor a checkpoint knows of them.
+#[tokio::test]
+async fn rows_added_behind_the_end_are_named() {
+    let lab = nine_sealed().await;
+    lab.record(2).await;
+    lab.keeper_seals_only().await;
+    assert_eq!(lab.flaw().await, None);
+    lab.tamper("UPDATE control.audit_heads SET seq = 9, hash = (SELECT hash FROM audit_events WHERE seq = 9)")
+        .await;
+    assert_eq!(lab.flaw().await, Some((10, Reason::Added)));
 }
 
 #[tokio::test]

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use bulkhead_compute::{
     driver::{Class, DriverError},
     simulator::{Injected, Options},
-    vms::{Deletion, Phase, VmError, service},
+    vms::{Deletion, Phase, VmError, remove_all, service},
 };
-use bulkhead_kernel::ids::VmId;
+use bulkhead_kernel::{clock::Clock, ids::VmId};
 use tokio::sync::{Notify, Semaphore};
 
 use super::{Lab, fault, hook, scope};
@@ -42,6 +42,22 @@ async fn a_running_vm_goes_and_leaves_its_timeline() {
         .await
         .unwrap();
     assert_eq!((newest[0].code.as_str(), newest[0].seq), ("vm.deleted", total));
+}
+
+/// A purge asks this again and again, and goes on when it is told that nothing is left.
+#[tokio::test]
+async fn all_machines_are_gone_only_when_their_providers_have_removed_them() {
+    let lab = Lab::new().await;
+    let vm = lab.create("web").await;
+    let worker = lab.worker(Options::default());
+    lab.drive(&worker, vm, Phase::Running).await;
+    let are_gone = async || remove_all(&lab.db, &Clock::system(), lab.tenant).await.unwrap();
+    for _ in 0..2 {
+        assert!(!are_gone().await, "asked for, and not done");
+    }
+    lab.drive(&worker, vm, Phase::Deleted).await;
+    assert!(are_gone().await);
+    assert!(lab.ledger().existing().is_empty());
 }
 
 #[tokio::test]

@@ -68,7 +68,7 @@ async fn adding_is_refused_to_who_may_not_and_leaves_no_identity() {
         Code::Forbidden
     );
     let missing = format!("rol_{}", "0".repeat(32));
-    let unknown = add(&desk, &as_adam, "eve@example.com", &[viewer.clone(), missing])
+    let unknown = add(&desk, &as_adam, "eve@example.com", &[viewer, missing])
         .await
         .unwrap_err();
     assert_eq!(unknown.violations()[0].pointer, "/role_ids/1");
@@ -77,14 +77,15 @@ async fn adding_is_refused_to_who_may_not_and_leaves_no_identity() {
         Code::AlreadyMember
     );
 
-    // Adding alone does not give roles.
+    // Adding alone does not give roles, not even those that allow what one holds.
     create(&desk, &as_ada, &new("Porter", &["user:create", "vm:read"]))
         .await
         .unwrap();
+    let eyes = create(&desk, &as_ada, &new("Eyes", &["vm:read"])).await.unwrap();
     let porter = desk.member(acme, "porter@example.com", &["Porter"]).await;
     let as_porter = desk.scope(porter, acme).await;
     assert_eq!(
-        code(add(&desk, &as_porter, "eve@example.com", &[viewer]).await),
+        code(add(&desk, &as_porter, "eve@example.com", &[eyes.id.to_string()]).await),
         Code::Forbidden
     );
     let mut connection = desk.test.connect("postgres").await;

@@ -15,7 +15,7 @@ pub(super) struct Two {
 
 impl Two {
     /// New tenants are placed in this cluster.
-    async fn new(cluster: &str) -> Self {
+    pub(super) async fn new(cluster: &str) -> Self {
         Self::with(cluster, Options::default()).await
     }
 

@@ -1,10 +1,13 @@
 //! Tenants in two clusters, each a server of its own: reached from home, moved there and back, and interrupted on the way.
 
 mod audit;
+mod capacity;
 mod catching_up;
+mod chains;
 mod citus;
 mod http;
 mod interrupted;
+mod keys;
 mod moving;
 mod outage;
 mod people;

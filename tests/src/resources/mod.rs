@@ -53,6 +53,16 @@ async fn who_lacks_the_permission_can_do_nothing() {
         service::get(&nobody, &mut tx, kept.id).await,
         Err(ResourceError::Forbidden(_))
     ));
+    let all = ResourceQuery {
+        kind: None,
+        search: None,
+        sort: Sort::default(),
+        page: PageRequest::new(1, 20).unwrap(),
+    };
+    assert!(matches!(
+        service::list(&nobody, &mut tx, &all).await,
+        Err(ResourceError::Forbidden(_))
+    ));
 }
 
 #[tokio::test]

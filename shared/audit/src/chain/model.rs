@@ -167,6 +167,17 @@ pub(super) mod tests {
             edit(&mut edited);
             assert_ne!(edited.hash(1, &[0; 32]), before, "edit {index}");
         }
+        let told = |address: &str, agent: &str| {
+            let (address, agent) = (Some(address.into()), Some(agent.into()));
+            Row {
+                address,
+                agent,
+                ..row("vm.create")
+            }
+            .hash(1, &[0; 32])
+        };
+        assert_ne!(told("192.0.2.7", "a"), told("192.0.2.8", "a"));
+        assert_ne!(told("192.0.2.7", "a"), told("192.0.2.7", "b"));
     }
 
     #[test]

@@ -218,6 +218,17 @@ mod tests {
         (swapped[2].row, swapped[3].row) = (fourth, third);
         assert_eq!(verify(&swapped), Err((3, Reason::Altered)));
 
+        // Whole in itself, and of another chain.
+        let mut foreign = rows.clone();
+        let hash = vec![9; 32];
+        let mut elsewhere = Head {
+            end: Anchor { seq: 3, hash },
+            base: Anchor::origin(),
+            oldest_at: None,
+        };
+        foreign[3] = elsewhere.extend(rows[3].row.clone());
+        assert_eq!(verify(&foreign), Err((4, Reason::Unlinked)));
+
         assert_eq!(verify(&rows[..7]), Err((8, Reason::TailCut)));
         assert_eq!(verify(&rows[2..]), Err((1, Reason::FrontCut)));
         assert_eq!(verify(&[]), Err((1, Reason::TailCut)));

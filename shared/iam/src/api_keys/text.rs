@@ -212,7 +212,11 @@ mod tests {
             assert!(KeyText::parse(&text[..at], "live").is_err());
             assert!(KeyText::parse(&text[at..], "live").is_err());
         }
+        // Too long, and with a checksum that is right.
+        let signed = format!("{}0", &text[..text.len() - CHECKSUM_LEN]);
+        let longer = format!("{signed}{}", encode(crc32(signed.as_bytes()).into(), CHECKSUM_LEN));
         for wrong in [
+            longer,
             format!("{text}0"),
             format!(" {text}"),
             format!("{text}\0"),

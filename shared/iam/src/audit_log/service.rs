@@ -209,8 +209,9 @@ async fn find_added(db: &Db, tenant: TenantId, last: i64) -> Result<Option<Flaw>
     }))
 }
 
+/// It is kept where the tenant lives.
 async fn find_head(db: &Db, tenant: TenantId) -> Result<Option<Head>, AuditError> {
-    let mut tx = db.control().await?;
+    let mut tx = db.of(tenant).await?.control().await?;
     let head = chain::find_head(&mut tx, tenant).await?;
     tx.commit().await?;
     Ok(head)

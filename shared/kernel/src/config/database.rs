@@ -43,12 +43,27 @@ pub struct Database {
     pub acquire_timeout: Duration,
     /// For one statement.
     pub statement_timeout: Duration,
+    /// How much of it may be used.
+    pub caps: Caps,
     /// Where new tenants are placed; none is this database.
     pub new_tenants_cluster: Option<String>,
     /// How long known tenants of other clusters are served after this one, home, has last answered; zero is not at all.
     pub serve_without_home: Duration,
     /// Further databases by name, each with URLs of its own and everything else as here. They have no clusters themselves.
     pub clusters: BTreeMap<String, Self>,
+}
+
+/// How much of a cluster may be used; zero is no cap. New tenants are taken as long as less than four fifths of each is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Caps {
+    /// Tenants that live there.
+    pub tenants: i64,
+    /// Tables, indexes and all else that has a row in `pg_class`.
+    pub relations: i64,
+    /// Mebibytes on disk.
+    pub size_mb: i64,
+    /// Connections to its server, whoever has them.
+    pub connections: i64,
 }
 
 /// What the database of these settings is called among the clusters.
@@ -75,6 +90,7 @@ impl Database {
                 control_url: url("control_url"),
                 tenant_url: url("tenant_url"),
                 direct_url: urls.remove("direct_url"),
+                caps: home.caps.with(section, &name),
                 new_tenants_cluster: None,
                 clusters: BTreeMap::new(),
                 ..home.clone()
@@ -96,6 +112,7 @@ impl Database {
         Self {
             new_tenants_cluster: None,
             clusters: BTreeMap::new(),
+            caps: Caps::read(section),
             owner_url: section.required_secret_url("owner_url", POSTGRES),
             control_url: section.required_secret_url("control_url", POSTGRES),
             tenant_url: section.required_secret_url("tenant_url", POSTGRES),
@@ -113,6 +130,37 @@ impl Database {
             serve_without_home: section.secs("serve_without_home_secs", 0..=86_400),
             acquire_timeout: section.millis("acquire_timeout_ms", 1..=60_000),
             statement_timeout: section.millis("statement_timeout_ms", 1..=3_600_000),
+        }
+    }
+}
+
+/// The largest cap of each kind, in the order of [`Caps`].
+const MOST: [(&str, i64); 4] = [
+    ("cap_tenants", 10_000_000),
+    ("cap_relations", 1_000_000_000),
+    ("cap_size_mb", 1_000_000_000),
+    ("cap_connections", 1_000_000),
+];
+
+impl Caps {
+    fn read(section: &mut SectionReader<'_, '_>) -> Self {
+        let [tenants, relations, size_mb, connections] = MOST.map(|(key, most)| section.number(key, 0..=most));
+        Self {
+            tenants,
+            relations,
+            size_mb,
+            connections,
+        }
+    }
+
+    /// Those of a further cluster: what it has of its own, and these.
+    fn with(self, section: &mut SectionReader<'_, '_>, cluster: &str) -> Self {
+        let own = MOST.map(|(key, most)| section.number_of_cluster(cluster, key, 0..=most));
+        Self {
+            tenants: own[0].unwrap_or(self.tenants),
+            relations: own[1].unwrap_or(self.relations),
+            size_mb: own[2].unwrap_or(self.size_mb),
+            connections: own[3].unwrap_or(self.connections),
         }
     }
 }

@@ -27,7 +27,7 @@ pub use archives::Archives;
 pub use audit::Audit;
 pub use auth::{Auth, SignInLimits};
 pub use compute::{Compute, DriverKind};
-pub use database::{Database, Redis};
+pub use database::{Caps, Database, Redis};
 pub use jobs::Jobs;
 pub use mail::{Mail, MailDriver, MailLinks, SmtpSecurity, SmtpServer};
 pub use mistakes::{Mistake, Mistakes};

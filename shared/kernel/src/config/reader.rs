@@ -80,7 +80,8 @@ impl SectionReader<'_, '_> {
     pub(super) fn clusters(&mut self, schemes: &[&str]) -> Vec<(String, BTreeMap<&'static str, Secret>)> {
         let settings = self.reader.settings;
         let clusters = settings.clusters().iter().map(|(name, values)| {
-            let urls = values.iter().map(|(key, (text, _))| {
+            let urls = values.iter().filter(|(key, _)| key.ends_with("_url"));
+            let urls = urls.map(|(key, (text, _))| {
                 if !Url::parse(text).is_ok_and(|url| schemes.contains(&url.scheme())) {
                     let key = format!("clusters__{name}__{key}");
                     self.refuse(
@@ -93,6 +94,17 @@ impl SectionReader<'_, '_> {
             (name.clone(), urls.collect())
         });
         clusters.collect()
+    }
+
+    /// A whole number that a further cluster may have of its own.
+    pub(super) fn number_of_cluster(&mut self, name: &str, key: &str, range: RangeInclusive<i64>) -> Option<i64> {
+        let (text, _) = self.reader.settings.clusters().get(name)?.get(key)?;
+        let number = text.parse().ok().filter(|number| range.contains(number));
+        if number.is_none() {
+            let key = format!("clusters__{name}__{key}");
+            self.refuse(&key, format!("must be from {} to {}", range.start(), range.end()));
+        }
+        number
     }
 
     /// A whole number within `range`, in any integer type.

@@ -30,7 +30,16 @@ const SHORT_NAMES: &[(&str, (&str, &str))] = &[
 const CLUSTERS: &str = "BULKHEAD__DATABASE__CLUSTERS__";
 
 /// What a further cluster has of its own.
-const OF_A_CLUSTER: &[&str] = &["owner_url", "control_url", "tenant_url", "direct_url"];
+const OF_A_CLUSTER: &[&str] = &[
+    "owner_url",
+    "control_url",
+    "tenant_url",
+    "direct_url",
+    "cap_tenants",
+    "cap_relations",
+    "cap_size_mb",
+    "cap_connections",
+];
 
 /// All settings by section and key.
 pub(super) struct Settings {
@@ -39,7 +48,7 @@ pub(super) struct Settings {
     clusters: BTreeMap<String, Cluster>,
 }
 
-/// The URLs of a further cluster by their keys.
+/// The URLs and caps of a further cluster by their keys.
 pub(super) type Cluster = BTreeMap<&'static str, (String, Layer)>;
 
 impl Settings {
@@ -147,9 +156,10 @@ impl Settings {
             let _ = writeln!(text, "{}={shown}  ({})", entry.env_key(), describe_layer(*layer));
         }
         for (cluster, values) in &self.clusters {
-            for (key, (_, layer)) in values {
+            for (key, (value, layer)) in values {
                 let name = format!("{CLUSTERS}{}__{}", cluster.to_uppercase(), key.to_uppercase());
-                let _ = writeln!(text, "{name}=***  ({})", describe_layer(*layer));
+                let shown = if key.ends_with("_url") { "***" } else { value };
+                let _ = writeln!(text, "{name}={shown}  ({})", describe_layer(*layer));
             }
         }
         text

@@ -289,6 +289,26 @@ fn a_cluster_has_urls_of_its_own_and_all_else_as_home() {
 }
 
 #[test]
+fn a_cluster_has_the_caps_of_home_or_its_own() {
+    let mut env = B.to_vec();
+    env.push(("BULKHEAD__DATABASE__CAP_TENANTS", "10"));
+    env.push(("BULKHEAD__DATABASE__CAP_CONNECTIONS", "20"));
+    env.push(("BULKHEAD__DATABASE__CLUSTERS__B__CAP_TENANTS", "0"));
+    let config = load(&env).unwrap_or_else(|mistakes| panic!("{mistakes}"));
+    let (home, b) = (config.database.caps, config.database.clusters["b"].caps);
+    assert_eq!((home.tenants, home.connections), (10, 20));
+    assert_eq!((b.tenants, b.connections, b.relations), (0, 20, home.relations));
+    assert!(config.describe().contains("CLUSTERS__B__CAP_TENANTS=0  (environment)"));
+    env.push(("BULKHEAD__DATABASE__CLUSTERS__B__CAP_SIZE_MB", "-1"));
+    let told = mistakes(load(&env));
+    assert!(
+        told.iter()
+            .any(|line| line.contains("CLUSTERS__B__CAP_SIZE_MB: must be from 0")),
+        "{told:?}"
+    );
+}
+
+#[test]
 fn a_cluster_that_is_half_named_or_called_home_is_refused() {
     let told = mistakes(load(&[
         B[0],

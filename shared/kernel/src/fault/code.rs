@@ -144,6 +144,7 @@ codes! {
     TenantVersionNotServed = "tenant_version_not_served", Unavailable, "The tenant is being moved to another version; try again shortly.";
     TenantMoving = "tenant_moving", Unavailable, "The tenant is being moved and can only be read; try again shortly.";
     MoveUnderWay = "move_under_way", Conflict, "The tenant is being moved already.";
+    ClusterFull = "cluster_full", Conflict, "There is no room for another tenant.";
     MoveState = "move_state", Conflict, "The move is in a state that does not allow this.";
     DatabaseUnavailable = "database_unavailable", Unavailable, "The database does not answer; try again shortly.";
     Internal = "internal", Internal, "Something went wrong on our side.";

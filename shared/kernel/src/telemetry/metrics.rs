@@ -20,6 +20,9 @@ const DB_SHARD_WAITERS: &str = "db_shard_waiters";
 const DB_RETIRED: &str = "db_connections_retired_total";
 const PASSWORD: &str = "auth_password_seconds";
 const AUTH_REFUSED: &str = "auth_refusals_total";
+const CLUSTER_USED: &str = "bulkhead_cluster_used";
+const CLUSTER_CAP: &str = "bulkhead_cluster_cap";
+const CLUSTER_RATIO: &str = "bulkhead_cluster_used_ratio";
 const REDIS_UP: &str = "redis_up";
 const JOB_RUN: &str = "job_run_seconds";
 const JOB_LOST_LEASES: &str = "jobs_lost_leases_total";
@@ -113,6 +116,7 @@ fn describe() {
     );
     describe_histogram!(DB_ACQUIRE, Unit::Seconds, "Wait for a connection to the database.");
     describe_db_connections();
+    describe_clusters();
     describe_histogram!(
         PASSWORD,
         Unit::Seconds,
@@ -159,6 +163,17 @@ fn describe_db_connections() {
         DB_RETIRED,
         Unit::Count,
         "Connections closed for the tenants they had met, for their age, or to make room for another shard."
+    );
+}
+
+fn describe_clusters() {
+    use ::metrics::describe_gauge;
+    describe_gauge!(CLUSTER_USED, Unit::Count, "How much of a cluster is used.");
+    describe_gauge!(CLUSTER_CAP, Unit::Count, "How much of a cluster may be used.");
+    describe_gauge!(
+        CLUSTER_RATIO,
+        Unit::Count,
+        "What part of the cap is used; from 0.8 on the cluster takes no new tenants."
     );
 }
 
@@ -232,6 +247,21 @@ pub fn db_shard_waiters(pool: &'static str, shard: i16) -> Gauge {
 /// Connections that were closed for `reason`: tenants, age or room.
 pub fn db_connections_retired(pool: &'static str, shard: i16, reason: &'static str) -> Counter {
     ::metrics::counter!(DB_RETIRED, "pool" => pool, "shard" => shard_label(shard), "reason" => reason)
+}
+
+/// How much of `cap` is used in a cluster of the settings.
+pub fn cluster_used(cluster: &str, cap: &'static str) -> Gauge {
+    ::metrics::gauge!(CLUSTER_USED, "cluster" => cluster.to_owned(), "cap" => cap)
+}
+
+/// How much of it may be used.
+pub fn cluster_cap(cluster: &str, cap: &'static str) -> Gauge {
+    ::metrics::gauge!(CLUSTER_CAP, "cluster" => cluster.to_owned(), "cap" => cap)
+}
+
+/// The one by the other.
+pub fn cluster_used_ratio(cluster: &str, cap: &'static str) -> Gauge {
+    ::metrics::gauge!(CLUSTER_RATIO, "cluster" => cluster.to_owned(), "cap" => cap)
 }
 
 /// Hashing or checking one password, the wait for a processor included.

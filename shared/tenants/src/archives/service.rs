@@ -20,7 +20,7 @@ use bulkhead_kernel::{
     ids::{ExportId, IdentityId, ImportId, TenantId},
     origin::Origin,
 };
-use bulkhead_tenancy::{ControlTx, Db, Slug};
+use bulkhead_tenancy::{Cluster, ControlTx, Db, Slug};
 use bytes::Bytes;
 use chrono::TimeDelta;
 use futures_util::{Stream, TryStreamExt};
@@ -38,7 +38,7 @@ use super::{
     reader,
     store::{self, NewImport},
 };
-use crate::{Membership, TenantError, TenantName, service as tenants, store as tenant_store};
+use crate::{Membership, TenantError, TenantName, capacity, service as tenants, store as tenant_store};
 
 /// The folder of archives, which all processes share; cheap to clone.
 #[derive(Debug, Clone)]
@@ -301,6 +301,7 @@ pub async fn import(
         tx.commit().await?;
         return Ok(known);
     }
+    capacity::service::require_room(&mut tx, db, &Cluster::home()).await?;
     let tenant = TenantId::new();
     let (name, slug) = names(&mut tx, &manifest, wanted, tenant).await?;
     let job = ImportTenant {

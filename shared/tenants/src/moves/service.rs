@@ -11,7 +11,7 @@ use bulkhead_kernel::{
 use bulkhead_tenancy::{Cluster, Db, DbError, SCHEMA_VERSION};
 
 use super::{Move, MoveError, store};
-use crate::{State, TenantError, jobs::MoveTenant, lifecycle};
+use crate::{State, TenantError, capacity, jobs::MoveTenant, lifecycle};
 
 /// Begins a move: its row, the tenant's placement and the job commit together.
 pub async fn start(origin: &Origin, db: &Db, tenant: TenantId, to: &Cluster) -> Result<Move, MoveError> {
@@ -30,6 +30,7 @@ pub async fn start(origin: &Origin, db: &Db, tenant: TenantId, to: &Cluster) -> 
     if from == *target.cluster() {
         return refused("the tenant is there already");
     }
+    capacity::service::require_room(&mut tx, &db, to).await?;
     let id = MoveId::new();
     store::insert(&mut tx, id, tenant, (&from, to), &origin.principal).await?;
     store::set_moving(&mut tx, id, tenant, &from).await?;
