@@ -9,8 +9,8 @@ use crate::{
     middleware::{Observer, Refusals, cors, guard, note_refusals, observe},
     openapi,
     routes::{
-        api_keys, archives, audit_log, auth, clusters, credentials, docs, doctor, invitations, lifecycle, migrations, moves,
-        onboarding, operators, permissions, platform, resources, roles, service, sessions, support_access,
+        api_keys, archives, audit_log, auth, clusters, credentials, docs, doctor, invitations, lifecycle, migrations,
+        moves, onboarding, operators, permissions, platform, resources, roles, service, sessions, support_access,
         tenant_users, tenants, users, vm_templates, vms, whoami,
     },
     state::{AppState, RequestLimits},
