@@ -8,7 +8,7 @@ use super::access::{operations, target};
 use crate::harness::{Answer, App, Founder, Options};
 
 /// Every POST that does not take the header, with the reason.
-const WITHOUT: [(&str, &str); 21] = [
+const WITHOUT: [(&str, &str); 25] = [
     ("/api/v1/auth/login", "a session and its secret are made anew each time"),
     ("/api/v1/auth/token", "a session and its secret are made anew each time"),
     (
@@ -33,6 +33,13 @@ const WITHOUT: [(&str, &str); 21] = [
     ("/api/v1/invitations/accept", "the link works once"),
     ("/api/v1/platform/doctor/isolation", "reads"),
     ("/api/v1/platform/migrations", "one run at a time"),
+    ("/api/v1/platform/operators", "somebody is an operator once"),
+    ("/api/v1/platform/operators/{id}/deactivate", "done before: nothing"),
+    ("/api/v1/platform/operators/{id}/reactivate", "done before: nothing"),
+    (
+        "/api/v1/platform/tenants/{id}/support-access",
+        "a second access opens no more than the first, and ends by itself",
+    ),
     ("/api/v1/platform/migrations/{id}/pause", "done before: nothing"),
     ("/api/v1/platform/migrations/{id}/resume", "done before: nothing"),
     ("/api/v1/platform/migrations/{id}/retry", "of tenants that failed alone"),

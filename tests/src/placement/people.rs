@@ -137,7 +137,7 @@ async fn what_is_taken_from_a_member_is_gone_before_the_index_follows() {
         })
         .await;
     }
-    assert_eq!(shown(&two.app.db, "bob@example.com", ada.tenant).await, "member active");
+    assert_eq!(shown(&two.app.db, "bob@example.com", ada.tenant).await, "admin active");
     // A door that the index still shows does not open.
     let credentials = json!({ "email": "bob@example.com", "password": PASSWORD, "org_id": ada.tenant });
     let pair = two
@@ -157,6 +157,7 @@ async fn an_invitation_of_a_remote_tenant_is_accepted_once() {
     let relay = Relay::start().await;
     let mut settings = relay.settings();
     settings.push(("BULKHEAD__DATABASE__ACQUIRE_TIMEOUT_MS", "30000".into()));
+    settings.push(("BULKHEAD__AUTH__LINK_CALLS_PER_LINK", "1000".into()));
     let options = Options {
         settings,
         ..Options::default()
@@ -190,7 +191,7 @@ async fn an_invitation_of_a_remote_tenant_is_accepted_once() {
     let person = json!({ "token": token, "password": PASSWORD, "first_name": "Bob", "last_name": "Babbage" });
     let answers = join_all((0..30).map(|_| two.app.client.post("/api/v1/invitations/accept", &person))).await;
     let answers = told(answers);
-    assert_eq!(answers["ok"], 1, "{answers:?}");
+    assert_eq!(answers.get("ok"), Some(&1), "{answers:?}");
     let of_late = ["ok", "invitation_used", "account_exists"];
     assert!(
         answers.keys().all(|code| of_late.contains(&code.as_str())),

@@ -6,7 +6,7 @@
 use bulkhead_kernel::ids::TenantId;
 use bulkhead_tenancy::{Db, DbError};
 
-use super::outbox;
+use super::store::outbox;
 
 /// Carried in one transaction.
 const BATCH: i64 = 200;

@@ -8,7 +8,6 @@
 
 pub mod carrier;
 mod model;
-mod outbox;
 pub mod service;
 mod store;
 

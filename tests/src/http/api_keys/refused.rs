@@ -264,6 +264,7 @@ fn filled(path: &str) -> String {
             "resources" => "res",
             "sessions" => "ses",
             "vms" => "vm",
+            "support-access" => "sup",
             // What these are for refuses every key before it looks at ids.
             _ => "any",
         };

@@ -37,8 +37,13 @@ FROM who AS w
                                             -- What is recorded stays as it was recorded.
                                             AND (c.relname <> 'audit_events' OR verb IN ('SELECT', 'INSERT')))
                                         OR (w.kind = 'bulkhead_control' AND o.name = 'control' AND c.relname <> 'migrations'
-                                            -- Receipts and the heads of the audit chains are the owner's to write.
-                                            AND (c.relname NOT IN ('purge_receipts', 'audit_heads') OR verb = 'SELECT'))) AS may) AS x
+                                            -- Receipts, the heads of the audit chains and what a move has
+                                            -- captured are the owner's to write.
+                                            AND (c.relname NOT IN ('purge_receipts', 'audit_heads', 'move_changes')
+                                                OR verb = 'SELECT')
+                                            -- Operators are never gone, nor what they did.
+                                            AND (c.relname NOT IN ('operators', 'support_access') OR verb <> 'DELETE')
+                                            AND (c.relname <> 'platform_events' OR verb IN ('SELECT', 'INSERT')))) AS may) AS x
 WHERE x.has <> x.may
 ;
 

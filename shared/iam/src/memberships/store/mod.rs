@@ -1,5 +1,7 @@
 //! Rows of `control.memberships`.
 
+pub(super) mod outbox;
+
 use bulkhead_kernel::ids::{IdentityId, TenantId};
 use bulkhead_tenancy::{ControlTx, DbError};
 

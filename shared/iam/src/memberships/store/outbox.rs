@@ -5,7 +5,7 @@ use bulkhead_tenancy::{ControlTx, DbError};
 use uuid::Uuid;
 
 /// What has to be written about a member.
-pub(super) struct Word {
+pub(in super::super) struct Word {
     tenant: Uuid,
     identity: Uuid,
     role: String,
@@ -19,7 +19,11 @@ fn column<T>(words: &[Word], of: impl Fn(&Word) -> T) -> Vec<T> {
 }
 
 /// Words that wait, of one tenant where it is given, in one order for all carriers.
-pub(super) async fn list(tx: &mut ControlTx, tenant: Option<TenantId>, limit: i64) -> Result<Vec<Word>, DbError> {
+pub(in super::super) async fn list(
+    tx: &mut ControlTx,
+    tenant: Option<TenantId>,
+    limit: i64,
+) -> Result<Vec<Word>, DbError> {
     let words = sqlx::query_as!(
         Word,
         r#"
@@ -40,7 +44,7 @@ pub(super) async fn list(tx: &mut ControlTx, tenant: Option<TenantId>, limit: i6
 }
 
 /// Writes them at home. Those about people or tenants that are gone, and those that come too late, change nothing.
-pub(super) async fn apply(home: &mut ControlTx, words: &[Word]) -> Result<(), DbError> {
+pub(in super::super) async fn apply(home: &mut ControlTx, words: &[Word]) -> Result<(), DbError> {
     sqlx::query!(
         r#"
         SELECT control.apply_membership(w.tenant, w.identity, w.role, w.status, w.epoch, w.seq) AS is_somebody
@@ -61,7 +65,7 @@ pub(super) async fn apply(home: &mut ControlTx, words: &[Word]) -> Result<(), Db
 
 /// Removes those that nobody has said anything newer about since. A tenant that is frozen by now keeps all; the lock on its
 /// row keeps a move from beginning before we are through.
-pub(super) async fn delete(tx: &mut ControlTx, words: &[Word]) -> Result<u64, DbError> {
+pub(in super::super) async fn delete(tx: &mut ControlTx, words: &[Word]) -> Result<u64, DbError> {
     let gone = sqlx::query!(
         r#"
         WITH thawed AS (
