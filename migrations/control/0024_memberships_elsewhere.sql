@@ -108,3 +108,6 @@ RETURNING true
 $$;
 
 GRANT EXECUTE ON FUNCTION control.await_membership(uuid, text, text) TO bulkhead_tenants;
+
+-- Where the tenant is not at home, the person is made before the tenant lets them in.
+GRANT EXECUTE ON FUNCTION control.create_invited_identity(text, text, text, text, timestamptz) TO bulkhead_control;

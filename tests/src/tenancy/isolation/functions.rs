@@ -120,6 +120,11 @@ pub(super) const GRANTED: &[(&str, &str, &str)] = &[
         "makes people who are nobody yet and touches none who are; tells of an address whether it is somebody's",
     ),
     (
+        "control.create_invited_identity(text,text,text,text,timestamp with time zone)",
+        "bulkhead_control",
+        "the same from a transaction on control, which may write people anyway",
+    ),
+    (
         "control.await_sealing()",
         "bulkhead_tenants",
         "the row's tenant is the role's, and it says nothing but that there is something to seal",
