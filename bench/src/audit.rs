@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep};
 use crate::{
     Options, machine,
     postgres::{Server, Session},
-    report::progress,
+    report::{print, progress},
     run::{DATABASE, prepare},
     stack::{Log, Settings},
     tenants::sign_up,
@@ -58,25 +58,25 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<()> {
         .query(&format!("VACUUM (ANALYZE) {schema}.audit_events"))
         .await?;
     session.query("CHECKPOINT").await?;
-    println!("{}", machine::line(&mut session).await?);
+    print(&machine::line(&mut session).await?)?;
     let mut slowest = Duration::ZERO;
     for _ in 0..TIMES {
         let began = Instant::now();
         let found = verify(&settings, &tenant).await?;
         slowest = slowest.max(began.elapsed());
-        println!(
+        print(&format!(
             "{:.2} s, process included: {}",
             began.elapsed().as_secs_f64(),
             found.trim()
-        );
+        ))?;
         ensure!(looked_at(&found)? >= n_rows, "too few rows were looked at");
     }
     let verdict = if slowest < BAR { "met" } else { "MISSED" };
-    println!(
+    print(&format!(
         "{n_rows} rows: {:.2} s at most (bar: under {} s): {verdict}",
         slowest.as_secs_f64(),
         BAR.as_secs()
-    );
+    ))?;
     tamper(&mut session, &schema, n_rows / 2).await?;
     let refused = verify(&settings, &tenant)
         .await
@@ -86,7 +86,7 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<()> {
         format!("{refused:#}").contains(&format!("Row {}", n_rows / 2)),
         "another row was named: {refused:#}"
     );
-    println!("one changed row in the middle: named");
+    print("one changed row in the middle: named")?;
     if slowest >= BAR && !options.short {
         bail!("verification is too slow");
     }
@@ -96,7 +96,7 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<()> {
 /// Rows like those of a change by a member, and the word that they wait to be sealed.
 async fn write(session: &mut Session, schema: &str, tenant: &str, (first, last): (u32, u32)) -> anyhow::Result<()> {
     let sql = format!(
-        r#"BEGIN;
+        r"BEGIN;
         INSERT INTO {schema}.audit_events (id, occurred_at, action, outcome, actor_kind, actor_id, targets, changes,
                                            request_id, address, agent)
         SELECT gen_random_uuid(), now() - n * interval '1 second', 'resource.update', 'done', 'member',
@@ -105,7 +105,7 @@ async fn write(session: &mut Session, schema: &str, tenant: &str, (first, last):
                md5(n::text), '192.0.2.' || n % 250, 'Mozilla/5.0 (X11; Linux x86_64)'
         FROM generate_series({first}, {last}) AS n;
         INSERT INTO control.audit_outbox (id, tenant_id) VALUES (gen_random_uuid(), '{tenant}');
-        COMMIT"#
+        COMMIT"
     );
     session.query(&sql).await?;
     Ok(())

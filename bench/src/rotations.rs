@@ -20,7 +20,7 @@ use crate::{
     Options,
     http::{Connection, get, request},
     postgres::Server,
-    report::progress,
+    report::{print, progress},
     run::prepare,
     stack::Log,
     tenants::{PASSWORD, sign_up},
@@ -88,15 +88,15 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<()> {
     let took = began.elapsed();
     lanes.shutdown().await;
     let seen = lock(&seen);
-    let per_second = (seen.n_signed_in as u128 * 1000 / took.as_millis()).to_string();
-    println!(
+    let per_second = (u128::from(seen.n_signed_in) * 1000 / took.as_millis()).to_string();
+    print(&format!(
         "{ROTATIONS} rotations, 2 processes, {} s: {} sign-ins ({per_second} a second), {} verifications, {} keys, {} failures",
         took.as_secs(),
         seen.n_signed_in,
         seen.n_verified,
         seen.keys[0].union(&seen.keys[1]).count(),
         seen.failures.len()
-    );
+    ))?;
     if let Some(first) = seen.failures.first() {
         bail!("the first failure: {first}");
     }

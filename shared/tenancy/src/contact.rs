@@ -53,16 +53,13 @@ impl Contact {
     /// What came of a call that was made at `now`.
     pub(crate) fn note<T>(&self, now: Instant, outcome: &Result<T, DbError>) {
         let mut state = self.lock();
-        match outcome {
-            Err(DbError::Unavailable(why)) => {
-                if why.is_some() || now.saturating_duration_since(state.last) > BUSY {
-                    state.retry_at = Some(now + RETRY);
-                }
+        if let Err(DbError::Unavailable(why)) = outcome {
+            if why.is_some() || now.saturating_duration_since(state.last) > BUSY {
+                state.retry_at = Some(now + RETRY);
             }
-            _ => {
-                state.last = state.last.max(now);
-                state.retry_at = None;
-            }
+        } else {
+            state.last = state.last.max(now);
+            state.retry_at = None;
         }
     }
 

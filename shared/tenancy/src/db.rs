@@ -115,15 +115,15 @@ impl Db {
     /// A transaction on the shared schema `control`. While home does not answer and there are clusters that do, one call in
     /// a second tries, and the others are refused without waiting.
     pub async fn control(&self) -> Result<ControlTx, DbError> {
-        let begin = ControlTx::begin(&self.here.control, self.here.statement_ms);
+        let entering = ControlTx::begin(&self.here.control, self.here.statement_ms);
         if !self.here.cluster.is_home() || !self.has_clusters() {
-            return begin.await;
+            return entering.await;
         }
         let now = std::time::Instant::now();
         if !self.sites.contact.may_call(now) {
             return Err(DbError::Unavailable(None));
         }
-        let begun = begin.await;
+        let begun = entering.await;
         self.sites.contact.note(now, &begun);
         begun
     }

@@ -337,6 +337,7 @@ async fn who_holds_a_transaction_open_delays_the_move_and_not_the_other_members(
 /// `MOVED_ROWS=1000000 scripts/test placement::catching_up::measure --run-ignored all --no-capture`.
 #[tokio::test]
 #[ignore = "a measurement"]
+#[expect(clippy::print_stdout, reason = "a measurement is there to be read")]
 async fn measure_a_large_move() {
     let n_rows = crate::harness::optional_env("MOVED_ROWS").unwrap_or_else(|| "100000".into());
     let pair = Pair::new().await;

@@ -84,13 +84,13 @@ pub async fn accept_as_new(
     let (tenant, mut tx) = enter(iam, &token).await?;
     let mut judged = judge(iam, &mut tx, &token, invitation.granted_by).await?;
     let now = iam.clock.now();
-    let named = [&names[0], &names[1]];
+    let full_name = [&names[0], &names[1]];
     let made = if tx.is_at_home() {
-        store::insert_identity(tx.conn(), &invitation.email, &hash, named, now).await?
+        store::insert_identity(tx.conn(), &invitation.email, &hash, full_name, now).await?
     } else {
         tx.commit().await?;
         let mut home = iam.db.control().await?;
-        let made = store::insert_identity(home.conn(), &invitation.email, &hash, named, now).await?;
+        let made = store::insert_identity(home.conn(), &invitation.email, &hash, full_name, now).await?;
         home.commit().await?;
         (_, tx) = enter(iam, &token).await?;
         judged = judge(iam, &mut tx, &token, invitation.granted_by).await?;
