@@ -207,13 +207,13 @@ fn cells(processes: &[(Variant, Process)], fleet: &Fleet, token: &str, postmaste
     cells
 }
 
-/// Until each tenant has had a few requests on each connection that may serve it: on two, or with no bounds on all.
+/// Until each tenant has had a few requests on each connection that may serve it: on one, or with no bounds on all.
 async fn warm_up(cells: &[Cell], variant: Variant, longest: Duration) -> anyhow::Result<()> {
     let started = Instant::now();
     let Some(cell) = cells.iter().find(|cell| cell.variant == variant) else {
         return Ok(());
     };
-    let places = if variant == Variant::Unbounded { POOL } else { 4 };
+    let places = if variant == Variant::Unbounded { POOL } else { 2 };
     let goal = u32::try_from(cell.load.requests.len() * places).map_or(f64::INFINITY, f64::from);
     let window = Duration::from_secs(1);
     let mut requests = 0.0;

@@ -71,7 +71,7 @@ pub(crate) struct Lease {
     /// Whether nothing more can be said to the server on it, or is to be said after this caller.
     is_broken: bool,
     is_fresh: bool,
-    /// Whether it is one of the connections that its key prefers.
+    /// Whether it is the connection that its key prefers.
     is_home: bool,
     /// Whether the last error was that a prepared statement is not what it was.
     has_lost_plan: bool,

@@ -1,8 +1,8 @@
 //! A bounded set of connections that never hands on an open transaction.
 //!
-//! Callers with the same key wait a moment for one of the same two connections ([`crate::lanes`]), so that a server process
-//! loads the catalog of few tenants and finds it in its caches; when those stay busy any free one serves. A lease is marked
-//! before the first message of a transaction leaves.
+//! Callers with the same key wait a moment for the same connection ([`crate::lanes`]), so that a server process loads the
+//! catalog of few tenants and finds it in its caches; when that one stays busy any free one serves. A lease is marked before
+//! the first message of a transaction leaves.
 //! Whatever becomes of the future that opened it, a marked connection is rolled back and reset before anybody else gets
 //! it: by the commit, or by a task of its own when the lease is dropped. So a client that hangs up poisons nothing.
 //!
@@ -53,7 +53,7 @@ pub(crate) struct Plan {
     pub(crate) statement_cache: usize,
     pub(crate) size: usize,
     pub(crate) acquire_timeout: Duration,
-    /// Whether callers with the same key prefer the same connections.
+    /// Whether callers with the same key prefer the same connection.
     pub(crate) is_affine: bool,
     /// How many statements each connection keeps planned.
     pub(crate) policy: Arc<Policy>,
@@ -143,7 +143,7 @@ impl Slots {
         Self::new(plan, Vec::new())
     }
 
-    /// A connection, by preference one that `key` used before. Fails when none is free, or none can be made, within
+    /// A connection, by preference the one that `key` used before. Fails when none is free, or none can be made, within
     /// the acquire timeout.
     pub(crate) async fn acquire(&self, key: Option<u64>) -> Result<Lease, DbError> {
         let asked = Instant::now();
