@@ -12,6 +12,54 @@ use sha2::{Digest, Sha256};
 
 pub use error::IdempotencyError;
 
+use crate::Scope;
+
+/// What can be answered again under a key.
+pub(crate) trait Repeatable: From<Self::Answer> {
+    /// As it is kept.
+    type Answer: Serialize + DeserializeOwned + for<'a> From<&'a Self>;
+
+    /// Where it is found.
+    fn location(&self) -> String;
+}
+
+/// A request under a key of whoever is in this scope.
+pub(crate) struct Key<'a> {
+    scope: &'a Scope,
+    request: Keyed<'a>,
+}
+
+impl<'a> Key<'a> {
+    pub(crate) fn new(
+        scope: &'a Scope,
+        route: &'static str,
+        key: &str,
+        request: &impl Serialize,
+    ) -> Result<Self, IdempotencyError> {
+        let request = Keyed::new(&scope.origin.principal, route, key, request)?;
+        Ok(Self { scope, request })
+    }
+
+    /// [`Keyed::claim`], now.
+    pub(crate) async fn claim<T: Repeatable>(
+        &self,
+        tx: &mut TenantTx,
+        status: i16,
+    ) -> Result<Option<T>, IdempotencyError> {
+        let earlier = self
+            .request
+            .claim::<T::Answer>(tx, status, self.scope.clock.now())
+            .await?;
+        Ok(earlier.map(T::from))
+    }
+
+    /// [`Keyed::keep`].
+    pub(crate) async fn keep<T: Repeatable>(&self, tx: &mut TenantTx, answered: &T) -> Result<(), IdempotencyError> {
+        let answer = T::Answer::from(answered);
+        self.request.keep(tx, &answered.location(), &answer).await
+    }
+}
+
 /// A principal's request under a key, and what it was sent with.
 #[derive(Debug)]
 pub struct Keyed<'a> {

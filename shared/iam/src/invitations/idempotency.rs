@@ -2,46 +2,23 @@
 //! repeated request meets either both or neither, and sends one mail.
 
 use bulkhead_kernel::ids::{IdentityId, InvitationId, RoleId};
-use bulkhead_tenancy::TenantTx;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::{Invitation, InvitationError, InvitedRole, Status};
-use crate::{Scope, idempotency::Keyed};
+use super::{Invitation, InvitedRole, Status};
+use crate::idempotency::Repeatable;
 
-/// A caller's key, and what it was sent with.
-pub(super) struct Key<'a> {
-    scope: &'a Scope,
-    request: Keyed<'a>,
-}
+impl Repeatable for Invitation {
+    type Answer = Answer;
 
-impl<'a> Key<'a> {
-    pub(super) fn new(
-        scope: &'a Scope,
-        route: &'static str,
-        key: &str,
-        body: &impl Serialize,
-    ) -> Result<Self, InvitationError> {
-        let request = Keyed::new(&scope.origin.principal, route, key, body)?;
-        Ok(Self { scope, request })
-    }
-
-    /// Takes the key for this transaction, or gives the answer it once led to.
-    pub(super) async fn claim(&self, tx: &mut TenantTx, status: i16) -> Result<Option<Invitation>, InvitationError> {
-        let earlier = self.request.claim::<Answer>(tx, status, self.scope.clock.now()).await?;
-        Ok(earlier.map(Invitation::from))
-    }
-
-    /// Stores what the key led to.
-    pub(super) async fn keep(&self, tx: &mut TenantTx, invitation: &Invitation) -> Result<(), InvitationError> {
-        let location = format!("/api/v1/invitations/{}", invitation.id);
-        Ok(self.request.keep(tx, &location, &Answer::from(invitation)).await?)
+    fn location(&self) -> String {
+        format!("/api/v1/invitations/{}", self.id)
     }
 }
 
 /// An invitation as it was answered. It waited then: it was made or sent again.
 #[derive(Serialize, Deserialize)]
-struct Answer {
+pub(crate) struct Answer {
     id: InvitationId,
     email: String,
     roles: Vec<(RoleId, Option<String>)>,

@@ -9,7 +9,6 @@ use tracing::instrument;
 
 use super::{
     Invitation, InvitationError, Lifetime, NewInvitation, Status,
-    idempotency::Key,
     jobs::SendInvitation,
     model::{InvitedRole, parse_roles},
     store,
@@ -17,6 +16,7 @@ use super::{
 use crate::{
     Scope,
     grants::Turn,
+    idempotency::Key,
     members,
     permissions::Permission,
     roles::{self, Role, RoleError},

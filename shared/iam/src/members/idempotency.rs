@@ -2,51 +2,22 @@
 //! so that a repeated request meets either both or neither.
 
 use bulkhead_kernel::ids::IdentityId;
-use bulkhead_tenancy::TenantTx;
 use serde::{Deserialize, Serialize};
 
-use super::{Member, MemberError};
-use crate::{Scope, grants::Turn, idempotency::Keyed, permissions::Permission};
+use super::Member;
+use crate::idempotency::Repeatable;
 
-/// A caller's key, and what it was sent with.
-pub(super) struct Key<'a> {
-    scope: &'a Scope,
-    request: Keyed<'a>,
-}
+impl Repeatable for Member {
+    type Answer = Answer;
 
-impl<'a> Key<'a> {
-    pub(super) fn new(
-        scope: &'a Scope,
-        route: &'static str,
-        key: &str,
-        body: &impl Serialize,
-    ) -> Result<Self, MemberError> {
-        let request = Keyed::new(&scope.origin.principal, route, key, body)?;
-        Ok(Self { scope, request })
-    }
-
-    /// Takes the turn of who has `permission` and the key, for this transaction, or gives the answer it once led to.
-    pub(super) async fn claim(
-        &self,
-        tx: &mut TenantTx,
-        permission: Permission,
-        status: i16,
-    ) -> Result<Option<Member>, MemberError> {
-        Turn::take_to(self.scope, tx, permission).await?;
-        let earlier = self.request.claim::<Answer>(tx, status, self.scope.clock.now()).await?;
-        Ok(earlier.map(Member::from))
-    }
-
-    /// Stores what the key led to.
-    pub(super) async fn keep(&self, tx: &mut TenantTx, member: &Member) -> Result<(), MemberError> {
-        let location = format!("/api/v1/users/{}", member.id);
-        Ok(self.request.keep(tx, &location, &Answer::from(member)).await?)
+    fn location(&self) -> String {
+        format!("/api/v1/users/{}", self.id)
     }
 }
 
 /// A member as they were answered.
 #[derive(Serialize, Deserialize)]
-struct Answer {
+pub(crate) struct Answer {
     id: IdentityId,
     email: String,
     first_name: String,

@@ -12,10 +12,11 @@ use bulkhead_tenancy::{DbError, OwnerTx, TenantSelector, TenantTx};
 use chrono::{DateTime, Utc};
 use tracing::instrument;
 
-use super::{Authority, Member, MemberChanges, MemberError, NewMember, idempotency::Key, store};
+use super::{Authority, Member, MemberChanges, MemberError, NewMember, store};
 use crate::{
     Iam, Scope,
     grants::{self, Turn},
+    idempotency::Key,
     identities, memberships,
     permissions::{Permission, SystemRole},
     roles::{self, Role},
@@ -120,7 +121,7 @@ pub async fn add(scope: &Scope, iam: &Iam, new: &NewMember, key: Option<&str>) -
     let key = key.map(|key| Key::new(scope, "POST /users", key, &body)).transpose()?;
     let mut tx = iam.db.tenant(scope.tenant.id).await?;
     if let Some(key) = &key
-        && let Some(earlier) = key.claim(&mut tx, Permission::UserCreate, 201).await?
+        && let Some(earlier) = earlier(scope, &mut tx, key, Permission::UserCreate, 201).await?
     {
         return Ok(earlier);
     }
@@ -131,7 +132,7 @@ pub async fn add(scope: &Scope, iam: &Iam, new: &NewMember, key: Option<&str>) -
     let (id, is_new) = identities::service::claim(iam, &new.email, names).await?;
     let mut tx = iam.db.tenant(scope.tenant.id).await?;
     if let Some(key) = &key
-        && let Some(earlier) = key.claim(&mut tx, Permission::UserCreate, 201).await?
+        && let Some(earlier) = earlier(scope, &mut tx, key, Permission::UserCreate, 201).await?
     {
         return Ok(earlier);
     }
@@ -152,6 +153,18 @@ pub async fn add(scope: &Scope, iam: &Iam, new: &NewMember, key: Option<&str>) -
     Ok(member)
 }
 
+/// Takes the turn of who has `permission` and then the key, for this transaction, or gives the answer it once led to.
+async fn earlier(
+    scope: &Scope,
+    tx: &mut TenantTx,
+    key: &Key<'_>,
+    permission: Permission,
+    status: i16,
+) -> Result<Option<Member>, MemberError> {
+    Turn::take_to(scope, tx, permission).await?;
+    Ok(key.claim(tx, status).await?)
+}
+
 /// Gives a member one more role, as [`grants::service::assign`]; under an idempotency key the same request is answered the
 /// same way, whatever the member has by then.
 #[instrument(skip_all)]
@@ -165,7 +178,7 @@ pub async fn assign_role(
     let route = "POST /tenants/{id}/users/{uid}/roles";
     let key = key.map(|key| Key::new(scope, route, key, &(id, role))).transpose()?;
     if let Some(key) = &key
-        && let Some(earlier) = key.claim(tx, Permission::RoleAssignUsers, 200).await?
+        && let Some(earlier) = earlier(scope, tx, key, Permission::RoleAssignUsers, 200).await?
     {
         return Ok(earlier);
     }

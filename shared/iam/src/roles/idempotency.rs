@@ -2,45 +2,22 @@
 //! repeated request meets either both or neither.
 
 use bulkhead_kernel::ids::RoleId;
-use bulkhead_tenancy::TenantTx;
 use serde::{Deserialize, Serialize};
 
-use super::{Held, Role, RoleError};
-use crate::{Scope, idempotency::Keyed};
+use super::{Held, Role};
+use crate::idempotency::Repeatable;
 
-/// A caller's key, and what it was sent with.
-pub(super) struct Key<'a> {
-    scope: &'a Scope,
-    request: Keyed<'a>,
-}
+impl Repeatable for Role {
+    type Answer = Answer;
 
-impl<'a> Key<'a> {
-    pub(super) fn new(
-        scope: &'a Scope,
-        route: &'static str,
-        key: &str,
-        body: &impl Serialize,
-    ) -> Result<Self, RoleError> {
-        let request = Keyed::new(&scope.origin.principal, route, key, body)?;
-        Ok(Self { scope, request })
-    }
-
-    /// Takes the key for this transaction, or gives the answer it once led to.
-    pub(super) async fn claim(&self, tx: &mut TenantTx, status: i16) -> Result<Option<Role>, RoleError> {
-        let earlier = self.request.claim::<Answer>(tx, status, self.scope.clock.now()).await?;
-        Ok(earlier.map(Role::from))
-    }
-
-    /// Stores what the key led to.
-    pub(super) async fn keep(&self, tx: &mut TenantTx, role: &Role) -> Result<(), RoleError> {
-        let location = format!("/api/v1/roles/{}", role.id);
-        Ok(self.request.keep(tx, &location, &Answer::from(role)).await?)
+    fn location(&self) -> String {
+        format!("/api/v1/roles/{}", self.id)
     }
 }
 
 /// A role as it was answered.
 #[derive(Serialize, Deserialize)]
-struct Answer {
+pub(crate) struct Answer {
     id: RoleId,
     name: String,
     description: String,

@@ -4,10 +4,11 @@ use bulkhead_kernel::ids::{IdentityId, RoleId};
 use bulkhead_tenancy::{DbError, OwnerTx, TenantTx};
 use tracing::instrument;
 
-use super::{Held, NewRole, Role, RoleChanges, RoleError, idempotency::Key, model::parse_permissions, store};
+use super::{Held, NewRole, Role, RoleChanges, RoleError, model::parse_permissions, store};
 use crate::{
     Scope,
     grants::Turn,
+    idempotency::Key,
     permissions::{Permission, PermissionSet},
 };
 
