@@ -10,6 +10,7 @@ mod handlers;
 mod internal;
 mod reconcilers;
 pub mod registry;
+pub mod schedules;
 mod serve;
 pub mod signals;
 

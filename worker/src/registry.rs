@@ -1,9 +1,9 @@
 //! The one list: which job is run by what.
 
 use bulkhead_compute::{reconcile::Reconciler, vms::ReconcileVm};
-use bulkhead_iam::{invitations::jobs::SendInvitation, members::jobs::CopyNames};
-use bulkhead_jobs::Registry;
-use bulkhead_kernel::config::Config;
+use bulkhead_iam::{invitations::jobs::SendInvitation, members::jobs::CopyNames, sessions::jobs::PruneSessions};
+use bulkhead_jobs::{Registry, retention::PruneJobs};
+use bulkhead_kernel::config::{Config, JobRetention};
 use bulkhead_mail::{Mailer, jobs::SendMail};
 use bulkhead_tenancy::{Db, Lineage};
 use bulkhead_tenants::{
@@ -16,7 +16,7 @@ use bulkhead_tenants::{
 
 use crate::{
     ServeError,
-    handlers::{archives as archive_jobs, invitations, mail, members, migrations, tenants, vms},
+    handlers::{archives as archive_jobs, invitations, jobs, mail, members, migrations, sessions, tenants, vms},
     reconcilers,
 };
 
@@ -31,6 +31,8 @@ pub struct Parts {
     pub machines: Reconciler,
     /// What leads tenants from version to version.
     pub lineage: Lineage,
+    /// How long finished jobs are kept.
+    pub kept: JobRetention,
 }
 
 impl Parts {
@@ -41,6 +43,7 @@ impl Parts {
             archives: Archives::new(&config.archives),
             machines: reconcilers::vms::reconciler(db, config).map_err(ServeError::Driver)?,
             lineage: Lineage::product().clone(),
+            kept: config.job_retention,
         })
     }
 }
@@ -52,14 +55,17 @@ pub fn registry(parts: Parts) -> Registry {
         archives,
         machines,
         lineage,
+        kept,
     } = parts;
     let exports = archives.clone();
     let inviting = mailer.clone();
     Registry::new()
         .handle::<SendInvitation, _, _>(move |run, job| invitations::send(run, job, inviting.clone()))
+        .handle::<PruneJobs, _, _>(move |run, job| jobs::prune(run, job, kept))
         .handle::<SendMail, _, _>(move |run, job| mail::send(run, job, mailer.clone()))
         .handle::<CopyNames, _, _>(members::copy_names)
         .handle::<RunMigrations, _, _>(move |run, job| migrations::run(run, job, lineage.clone()))
+        .handle::<PruneSessions, _, _>(sessions::prune)
         .handle::<ExportTenant, _, _>(move |run, job| archive_jobs::write(run, job, exports.clone()))
         .handle::<ImportTenant, _, _>(move |run, job| archive_jobs::load(run, job, archives.clone()))
         .handle::<MoveTenant, _, _>(tenants::carry_out_move)

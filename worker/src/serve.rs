@@ -4,7 +4,11 @@ use std::{io, time::Duration};
 
 use bulkhead_compute::{driver::UnknownDriver, reconcile::Reconciler};
 use bulkhead_iam::audit_log;
-use bulkhead_jobs::{DuplicateKind, Worker, supervise};
+use bulkhead_jobs::{
+    DuplicateKind, Worker,
+    schedules::{self, BadSchedule, Schedule},
+    supervise,
+};
 use bulkhead_kernel::{clock::Clock, config::Config, telemetry::metrics::Metrics};
 use bulkhead_mail::MailError;
 use bulkhead_tenancy::{Db, DbError};
@@ -20,6 +24,7 @@ use crate::{
     internal::{self, Probes},
     reconcilers,
     registry::{Parts, registry},
+    schedules::schedules as list_of_schedules,
 };
 
 /// What a loop may take to let go after the grace is over.
@@ -40,6 +45,9 @@ pub enum ServeError {
     /// A mistake in the registry.
     #[error(transparent)]
     Registry(#[from] DuplicateKind),
+    /// A mistake in the list of schedules.
+    #[error(transparent)]
+    Schedules(#[from] BadSchedule),
     /// The address is taken or not ours.
     #[error("the internal address cannot be listened on")]
     Listen(#[source] io::Error),
@@ -91,6 +99,8 @@ struct Crew {
     machines: Reconciler,
     keeper: Keeper,
     logs: audit_log::Keeper,
+    schedules: Vec<Schedule>,
+    poll: Duration,
     every: Duration,
 }
 
@@ -104,6 +114,8 @@ impl Crew {
             worker: Worker::new(db.clone(), registry(parts), &config.jobs)?
                 .with_concurrency(config.worker.concurrency)
                 .with_grace(config.worker.shutdown_grace),
+            schedules: list_of_schedules(db.cluster().is_home())?,
+            poll: config.jobs.poll,
             every: config.tenants.sweep,
             db,
         })
@@ -117,6 +129,8 @@ impl Crew {
             machines,
             keeper,
             logs,
+            schedules: list,
+            poll,
             every,
         } = self;
         let shutdown = shutdown.clone();
@@ -138,7 +152,10 @@ impl Crew {
                     let (logs, stop) = (logs.clone(), shutdown.clone());
                     async move { logs.run(stop).await }
                 });
-                tokio::join!(reconciling, keeping, publishing, auditing);
+                let ticking = supervise("schedules", &shutdown, || {
+                    schedules::run(db.clone(), list.clone(), poll, shutdown.clone())
+                });
+                tokio::join!(reconciling, keeping, publishing, auditing, ticking);
             }
         };
         (worker.run(shutdown), loops)

@@ -7,6 +7,7 @@ use axum::{
     http::request::Parts,
 };
 use bulkhead_iam::permissions::Permission;
+use bulkhead_jobs::schedules::ScheduleName;
 use bulkhead_kernel::{
     fault::Code,
     ids::{
@@ -80,6 +81,10 @@ impl Thing for IdentityId {
 }
 
 impl Thing for RoleId {
+    const MISSING: Code = Code::NotFound;
+}
+
+impl Thing for ScheduleName {
     const MISSING: Code = Code::NotFound;
 }
 

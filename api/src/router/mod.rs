@@ -10,8 +10,8 @@ use crate::{
     openapi,
     routes::{
         api_keys, archives, audit_log, auth, clusters, credentials, docs, doctor, invitations, lifecycle, migrations,
-        moves, onboarding, operators, permissions, platform, resources, roles, service, sessions, support_access,
-        tenant_users, tenants, users, vm_templates, vms, whoami,
+        moves, onboarding, operators, permissions, platform, resources, roles, schedules, service, sessions,
+        support_access, tenant_users, tenants, users, vm_templates, vms, whoami,
     },
     state::{AppState, RequestLimits},
 };
@@ -164,6 +164,10 @@ fn for_operators() -> OpenApiRouter<AppState> {
         .routes(routes!(migrations::retry))
         .routes(routes!(migrations::watch))
         .routes(routes!(clusters::list))
+        .routes(routes!(schedules::list))
+        .routes(routes!(schedules::pause))
+        .routes(routes!(schedules::resume))
+        .routes(routes!(schedules::run_now))
         .routes(routes!(moves::start))
         .routes(routes!(moves::get))
         .routes(routes!(moves::abort))

@@ -20,6 +20,7 @@ pub mod platform;
 mod range;
 pub mod resources;
 pub mod roles;
+pub mod schedules;
 pub mod service;
 pub mod sessions;
 pub mod support_access;

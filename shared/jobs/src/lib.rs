@@ -17,7 +17,7 @@
 //! Time is the database's throughout; workers need not agree on it.
 //!
 //! Absent: no enqueue without a transaction, no state outside the table, no prefetching, no retry inside a handler, no
-//! lock of a worker's name. Retention, schedules, fairness between tenants and cancelling come with a later issue.
+//! lock of a worker's name.
 
 mod attempt;
 mod backend;
@@ -32,9 +32,12 @@ mod job;
 mod listen;
 mod outcome;
 mod parking;
+pub mod presence;
 mod registry;
 mod rescue;
+pub mod retention;
 mod run;
+pub mod schedules;
 mod store;
 mod supervise;
 mod worker;

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, future::Future};
 
+use bulkhead_kernel::telemetry::{fields, metrics};
 use futures_util::future::BoxFuture;
 use serde_json::Value;
 
@@ -51,6 +52,22 @@ impl Registry {
             self.duplicate = Some(J::KIND);
         }
         self
+    }
+
+    /// [`Registry::handle`] for a kind that nothing enqueues any more: what is left of it is still run, counted and told of.
+    /// It stays for one release, or until the count stands still.
+    #[must_use]
+    pub fn retired<J, F, Fut>(self, handler: F) -> Self
+    where
+        J: Job,
+        F: Fn(Run, J) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output: IntoOutcome> + Send + 'static,
+    {
+        self.handle(move |run: Run, job: J| {
+            metrics::jobs_retired_runs(J::KIND).increment(1);
+            tracing::warn!({ fields::JOB_KIND } = J::KIND, "a job of a retired kind is run");
+            handler(run, job)
+        })
     }
 
     /// All kinds, in order.

@@ -237,7 +237,7 @@ pub(crate) async fn settle(
 }
 
 /// Parks or frees waiting jobs of the tenant, at most `limit`, and gives how many. A job that somebody is about to run is
-/// passed over.
+/// passed over, and one that no worker knows stays parked.
 pub(crate) async fn set_parked(
     conn: &mut PgConnection,
     tenant: TenantId,
@@ -253,6 +253,7 @@ pub(crate) async fn set_parked(
                      WHERE tenant_id = $1
                        AND state = 'queued'
                        AND is_parked <> $2
+                       AND NOT is_unknown
                      LIMIT $3 FOR UPDATE SKIP LOCKED)
         "#,
         tenant.uuid(),

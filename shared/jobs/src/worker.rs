@@ -18,7 +18,7 @@ use crate::{
     attempt::attempt,
     backend::{JobBackend, demands},
     engine::{Claimed, Engine},
-    fetch, heartbeat, listen, rescue,
+    fetch, heartbeat, listen, presence, rescue,
     supervise::supervise,
 };
 
@@ -76,7 +76,7 @@ impl Worker {
         } = self;
         let drained = CancellationToken::new();
         let _when_dropped = [&engine.soft_stop, &engine.hard_stop, &drained].map(|stop| stop.clone().drop_guard());
-        let background = background(&engine, &drained);
+        let background = background(&engine, concurrency, &drained);
         tracing::info!(worker = engine.name, concurrency, "the worker starts");
         let stopping = async {
             shutdown.cancelled().await;
@@ -99,8 +99,8 @@ impl Worker {
 }
 
 /// The loops beside the one that runs jobs. Leases are extended until `drained`.
-fn background(engine: &Arc<Engine>, drained: &CancellationToken) -> [JoinHandle<()>; 3] {
-    let (listening, rescuing, beating) = (engine.clone(), engine.clone(), engine.clone());
+fn background(engine: &Arc<Engine>, concurrency: usize, drained: &CancellationToken) -> [JoinHandle<()>; 4] {
+    let [listening, rescuing, beating, living] = [(); 4].map(|()| engine.clone());
     let drained = drained.clone();
     [
         tokio::spawn(async move {
@@ -108,6 +108,12 @@ fn background(engine: &Arc<Engine>, drained: &CancellationToken) -> [JoinHandle<
         }),
         tokio::spawn(async move {
             supervise("rescue", &rescuing.soft_stop, || rescue::run(rescuing.clone())).await;
+        }),
+        tokio::spawn(async move {
+            supervise("presence", &living.soft_stop, || {
+                presence::run(living.clone(), concurrency)
+            })
+            .await;
         }),
         tokio::spawn(async move {
             supervise("heartbeat", &drained, || {

@@ -9,7 +9,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("shared/kernel", &[]),
     ("shared/tenancy", &["kernel"]),
     ("shared/audit", &["kernel", "tenancy"]),
-    ("shared/jobs", &["kernel", "tenancy"]),
+    ("shared/jobs", &["kernel", "tenancy", "audit"]),
     ("shared/traffic", &["kernel"]),
     ("shared/mail", &["kernel", "tenancy", "jobs"]),
     ("shared/iam", &["kernel", "tenancy", "audit", "jobs", "mail"]),

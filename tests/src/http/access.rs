@@ -126,6 +126,7 @@ pub(super) fn target(operation: &Operation, tenant: TenantId) -> String {
             ("sessions", _) => SessionId::new().to_string(),
             ("support-access", _) => SupportAccessId::new().to_string(),
             ("permissions", _) => "vm:read".to_owned(),
+            ("schedules", _) => "jobs.nothing".to_owned(),
             _ => ExportId::new().to_string(),
         });
         rest = behind;

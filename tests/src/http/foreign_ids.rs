@@ -187,6 +187,7 @@ async fn ids(app: &App, ada: &Founder, bob: &Founder) -> BTreeMap<&'static str, 
         ("sessions", sessions),
         ("operators", nobodys(&|| IdentityId::new().to_string())),
         ("support-access", support),
+        ("schedules", nobodys(&|| "jobs.prune".to_owned())),
         ("receipts", nobodys(&|| ReceiptId::new().to_string())),
     ])
 }

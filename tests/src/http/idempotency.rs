@@ -8,7 +8,7 @@ use super::access::{operations, target};
 use crate::harness::{Answer, App, Founder, Options};
 
 /// Every POST that does not take the header, with the reason.
-const WITHOUT: [(&str, &str); 25] = [
+const WITHOUT: [(&str, &str); 28] = [
     ("/api/v1/auth/login", "a session and its secret are made anew each time"),
     ("/api/v1/auth/token", "a session and its secret are made anew each time"),
     (
@@ -43,6 +43,12 @@ const WITHOUT: [(&str, &str); 25] = [
     ("/api/v1/platform/migrations/{id}/pause", "done before: nothing"),
     ("/api/v1/platform/migrations/{id}/resume", "done before: nothing"),
     ("/api/v1/platform/migrations/{id}/retry", "of tenants that failed alone"),
+    ("/api/v1/platform/schedules/{name}/pause", "done before: nothing"),
+    ("/api/v1/platform/schedules/{name}/resume", "done before: nothing"),
+    (
+        "/api/v1/platform/schedules/{name}/run-now",
+        "a job of the product's schedules that still waits or runs is the one",
+    ),
     ("/api/v1/platform/tenants/{id}/move", "one move of a tenant at a time"),
     (
         "/api/v1/platform/tenants/{id}/moves/{move}/abort",

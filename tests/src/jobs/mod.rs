@@ -6,6 +6,7 @@ mod leases;
 mod outcomes;
 mod parking;
 mod process;
+mod schedules;
 mod stop;
 mod tenants;
 mod wake;

@@ -141,6 +141,10 @@ async fn every_call_of_operators_that_changes_something_is_in_the_platforms_log(
         )
         .await;
     }
+    for verb in ["pause", "resume", "run-now"] {
+        let route = format!("POST /api/v1/platform/schedules/{{name}}/{verb}");
+        walk.json(&route, &["jobs.prune"], json!({})).await;
+    }
     let schema = json!({"settings": {}, "custom_fields": {"properties": {"plan": {"type": "string"}}}});
     walk.json("PUT /api/v1/platform/tenant-schema", &[], schema).await;
 

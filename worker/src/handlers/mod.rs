@@ -2,8 +2,10 @@
 
 pub(crate) mod archives;
 pub(crate) mod invitations;
+pub(crate) mod jobs;
 pub(crate) mod mail;
 pub(crate) mod members;
 pub(crate) mod migrations;
+pub(crate) mod sessions;
 pub(crate) mod tenants;
 pub(crate) mod vms;

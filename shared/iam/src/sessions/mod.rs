@@ -6,11 +6,13 @@
 //! - All that counts is in PostgreSQL under the lock of the session's row. Of secrets only hashes are kept; a successor
 //!   derives from the secret it replaces.
 //! - A session ends by itself when it rests too long or gets too old.
+//! - One that is long over is removed ([`jobs`]).
 //!
-//! Absent here: access tokens themselves (tokens), rights in a tenant (members), pruning of ended sessions.
+//! Absent here: access tokens themselves (tokens), rights in a tenant (members).
 
 pub mod devices;
 mod error;
+pub mod jobs;
 mod model;
 mod refresh;
 pub mod service;

@@ -307,3 +307,22 @@ pub(super) async fn list_disabled(tx: &mut ControlTx, people: &[IdentityId]) -> 
     .await?;
     Ok(ids.into_iter().map(IdentityId::from).collect())
 }
+
+/// Removes at most `limit` sessions that ended before this time, the oldest first, and gives how many.
+pub(super) async fn delete_ended(tx: &mut ControlTx, before: DateTime<Utc>, limit: i64) -> Result<u64, DbError> {
+    let done = sqlx::query!(
+        r#"
+        DELETE FROM control.sessions
+        WHERE id IN (SELECT id
+                     FROM control.sessions
+                     WHERE least(expires_at, revoked_at) < $1
+                     ORDER BY id
+                     LIMIT $2 FOR UPDATE SKIP LOCKED)
+        "#,
+        before,
+        limit,
+    )
+    .execute(tx.conn())
+    .await?;
+    Ok(done.rows_affected())
+}

@@ -17,6 +17,24 @@ pub struct Jobs {
     pub retry_max: Duration,
 }
 
+/// How long finished jobs are kept, of the same section.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct JobRetention {
+    /// Days after a job was done, or called off.
+    pub done_days: i64,
+    /// Days after a job was given up.
+    pub dead_days: i64,
+}
+
+impl JobRetention {
+    pub(super) fn read(section: &mut SectionReader<'_, '_>) -> Self {
+        Self {
+            done_days: section.number("keep_done_days", 1..=3_650),
+            dead_days: section.number("keep_dead_days", 1..=3_650),
+        }
+    }
+}
+
 impl Jobs {
     pub(super) fn read(section: &mut SectionReader<'_, '_>) -> Self {
         let jobs = Self {

@@ -28,7 +28,7 @@ pub use audit::Audit;
 pub use auth::{Auth, SignInLimits};
 pub use compute::{Compute, DriverKind};
 pub use database::{Caps, Database, Redis};
-pub use jobs::Jobs;
+pub use jobs::{JobRetention, Jobs};
 pub use mail::{Mail, MailDriver, MailLinks, SmtpSecurity, SmtpServer};
 pub use mistakes::{Mistake, Mistakes};
 pub use server::Server;
@@ -120,6 +120,8 @@ pub struct Config {
     pub auth: Auth,
     /// The job queue.
     pub jobs: Jobs,
+    /// `[jobs]` as well: what is kept of them.
+    pub job_retention: JobRetention,
     /// The life of tenants.
     pub tenants: Tenants,
     /// Mail to people.
@@ -155,6 +157,7 @@ impl Config {
             redis: Redis::read(&mut reader.section(Section::Redis)),
             auth: Auth::read(&mut reader.section(Section::Auth)),
             jobs: Jobs::read(&mut reader.section(Section::Jobs)),
+            job_retention: JobRetention::read(&mut reader.section(Section::Jobs)),
             tenants: Tenants::read(&mut reader.section(Section::Tenants)),
             mail: Mail::read(&mut reader.section(Section::Mail)),
             compute: Compute::read(&mut reader.section(Section::Compute)),

@@ -26,6 +26,11 @@ const CLUSTER_RATIO: &str = "bulkhead_cluster_used_ratio";
 const REDIS_UP: &str = "redis_up";
 const JOB_RUN: &str = "job_run_seconds";
 const JOB_LOST_LEASES: &str = "jobs_lost_leases_total";
+const JOB_RETIRED: &str = "jobs_retired_runs_total";
+const JOB_UNKNOWN: &str = "jobs_unknown";
+const SCHEDULE_LATENESS: &str = "schedule_lateness_seconds";
+const SCHEDULES_OVERDUE: &str = "schedules_overdue_seconds";
+const SCHEDULES_PAUSED: &str = "schedules_paused";
 
 /// For what a caller waits for; in seconds.
 const LATENCY: &[f64] = &[
@@ -83,7 +88,8 @@ pub fn install() -> Metrics {
 fn recorder() -> Result<PrometheusRecorder, BuildError> {
     let builder = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), LATENCY)?
-        .set_buckets_for_metric(Matcher::Full(JOB_RUN.into()), WORK)?;
+        .set_buckets_for_metric(Matcher::Full(JOB_RUN.into()), WORK)?
+        .set_buckets_for_metric(Matcher::Full(SCHEDULE_LATENESS.into()), WORK)?;
     Ok(builder.build_recorder())
 }
 
@@ -134,6 +140,32 @@ fn describe() {
     );
     describe_histogram!(JOB_RUN, Unit::Seconds, "One attempt at a job.");
     describe_counter!(JOB_LOST_LEASES, Unit::Count, "Jobs whose lease ran out while they ran.");
+    describe_schedules();
+}
+
+fn describe_schedules() {
+    use ::metrics::{describe_counter, describe_gauge, describe_histogram};
+    describe_counter!(
+        JOB_RETIRED,
+        Unit::Count,
+        "Jobs of kinds that nothing enqueues any more; their handlers can go when this stays as it is."
+    );
+    describe_gauge!(
+        JOB_UNKNOWN,
+        Unit::Count,
+        "Jobs that wait for a worker with a handler for their kind; told by the eldest worker."
+    );
+    describe_histogram!(
+        SCHEDULE_LATENESS,
+        Unit::Seconds,
+        "From a tick of a schedule to its job."
+    );
+    describe_gauge!(
+        SCHEDULES_OVERDUE,
+        Unit::Seconds,
+        "How late the tick is that no worker has taken up for the longest; 0 while all is well."
+    );
+    describe_gauge!(SCHEDULES_PAUSED, Unit::Count, "Schedules that an operator has paused.");
 }
 
 fn describe_db_connections() {
@@ -287,6 +319,31 @@ pub fn job_run(kind: &'static str, outcome: &'static str) -> Histogram {
 /// Jobs whose lease ran out while they ran.
 pub fn jobs_lost_leases() -> Counter {
     ::metrics::counter!(JOB_LOST_LEASES)
+}
+
+/// Runs of a `kind` that nothing enqueues any more.
+pub fn jobs_retired_runs(kind: &'static str) -> Counter {
+    ::metrics::counter!(JOB_RETIRED, "kind" => kind)
+}
+
+/// Jobs that wait in a cluster for a worker with a handler for their kind.
+pub fn jobs_unknown(cluster: &str) -> Gauge {
+    ::metrics::gauge!(JOB_UNKNOWN, "cluster" => cluster.to_owned())
+}
+
+/// From a tick of the schedule to its job; the code's list has few of them.
+pub fn schedule_lateness(schedule: String) -> Histogram {
+    ::metrics::histogram!(SCHEDULE_LATENESS, "schedule" => schedule)
+}
+
+/// How late the tick is that no worker of a cluster has taken up for the longest.
+pub fn schedules_overdue(cluster: &str) -> Gauge {
+    ::metrics::gauge!(SCHEDULES_OVERDUE, "cluster" => cluster.to_owned())
+}
+
+/// Schedules of a cluster that are paused.
+pub fn schedules_paused(cluster: &str) -> Gauge {
+    ::metrics::gauge!(SCHEDULES_PAUSED, "cluster" => cluster.to_owned())
 }
 
 /// Anybody can invent methods; the label knows only those of RFC 9110 and RFC 5789.
