@@ -6,9 +6,12 @@ mod leases;
 mod outcomes;
 mod parking;
 mod process;
+mod restarts;
+mod retention;
 mod schedules;
 mod stop;
 mod tenants;
+mod unknown;
 mod wake;
 
 use std::{
