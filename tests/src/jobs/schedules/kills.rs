@@ -1,5 +1,6 @@
 //! Worker processes that die as a tick comes. SCHEDULE_KILLS sets how many do; a few are enough to see that it works.
 
+use bulkhead_jobs::schedules::service;
 use rand::Rng;
 use tokio::time::{Duration, sleep};
 
@@ -32,6 +33,11 @@ async fn each_tick_is_enqueued_once_though_workers_are_killed_at_it() {
         workers.push(Server::start("bulkhead-worker", &env).await);
     }
     let mut admin = test.connect("postgres").await;
+    eventually("the list is brought in", async || {
+        let listed = service::list(&test.db(&[])).await.unwrap();
+        (!listed.is_empty()).then_some(())
+    })
+    .await;
     for n in 1..=n_kills {
         let at = sqlx::query_scalar!(
             "UPDATE control.schedules SET next_tick_at = now() + interval '150 milliseconds' WHERE name = $1 RETURNING next_tick_at",
