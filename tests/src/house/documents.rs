@@ -59,16 +59,24 @@ fn every_problem_code_is_documented_and_no_other() {
     }
 }
 
-/// The tests that `docs/isolation.md` names as `file::test`.
+/// The documents with promises, and how many tests each names at least.
+const PROMISING: [(&str, usize); 2] = [("docs/isolation.md", 30), ("docs/schedules.md", 15)];
+
+/// The tests that a document names as `file::test`.
 fn tests_named(text: &str) -> Vec<(&str, &str)> {
     paths(text).filter_map(|path| path.split_once("::")).collect()
 }
 
 #[test]
 fn every_test_named_in_the_promises_exists_and_every_promise_names_one() {
-    let text = read("docs/isolation.md");
-    let named = tests_named(&text);
-    assert!(named.len() >= 30, "only {} tests are named", named.len());
+    for (document, n_tests) in PROMISING {
+        check_promises(&read(document), n_tests);
+    }
+}
+
+fn check_promises(text: &str, n_tests: usize) {
+    let named = tests_named(text);
+    assert!(named.len() >= n_tests, "only {} tests are named", named.len());
     for (path, test) in named {
         let file = read(path);
         let lines: Vec<&str> = file.lines().collect();

@@ -6,7 +6,7 @@ use bulkhead_kernel::{
     origin::Origin,
     telemetry::{fields, metrics},
 };
-use bulkhead_tenancy::{Db, DbError};
+use bulkhead_tenancy::{ControlTx, Db, DbError};
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -26,7 +26,7 @@ const BROKEN: TimeDelta = TimeDelta::minutes(1);
 
 /// Brings the list in and then enqueues ticks until `stop`. What changes in the table is seen within `poll`.
 pub async fn run(db: Db, list: Vec<Schedule>, poll: Duration, stop: CancellationToken) {
-    let mut is_declared = false;
+    let (mut is_declared, mut is_failing) = (false, false);
     while !stop.is_cancelled() {
         let round = async {
             if !is_declared {
@@ -36,9 +36,15 @@ pub async fn run(db: Db, list: Vec<Schedule>, poll: Duration, stop: Cancellation
             pass(&db).await
         };
         let wait = match round.await {
-            Ok(wait) => wait.unwrap_or(poll).min(poll),
+            Ok(wait) => {
+                is_failing = false;
+                wait.unwrap_or(poll).min(poll)
+            }
             Err(error) => {
-                tracing::warn!(error = &error as &dyn Error, "no ticks can be enqueued");
+                if !is_failing {
+                    tracing::warn!(error = &error as &dyn Error, "some ticks cannot be enqueued");
+                }
+                is_failing = true;
                 RETRY
             }
         };
@@ -86,23 +92,30 @@ async fn pass(db: &Db) -> Result<Option<Duration>, DbError> {
     Ok(outlook.wait)
 }
 
-/// Enqueues every tick that has come by `now` and that nobody has enqueued, and gives how many those were.
+/// Enqueues every tick that has come by `now` and that nobody has enqueued, and gives how many those were. A schedule whose
+/// rows are refused keeps no other one waiting; the error is told at the end.
 pub async fn enqueue_due(db: &Db, now: DateTime<Utc>) -> Result<usize, DbError> {
-    let mut n_ticks = 0;
-    while let Some(n) = enqueue_one(db, now).await? {
-        n_ticks += n;
+    let (mut n_ticks, mut refused, mut error) = (0, Vec::new(), None);
+    loop {
+        let mut tx = db.control().await?;
+        let Some(row) = store::lock_due(&mut tx, now, &refused).await? else {
+            tx.commit().await?;
+            return error.map_or(Ok(n_ticks), Err);
+        };
+        match enqueue(tx, &row, now).await {
+            Ok(n) => n_ticks += n,
+            Err(failed @ DbError::Failed(_)) => {
+                refused.push(row.name);
+                error = Some(failed);
+            }
+            Err(lost) => return Err(lost),
+        }
     }
-    Ok(n_ticks)
 }
 
-/// The ticks of one schedule; `None` when none is due. Rows and jobs commit together.
-async fn enqueue_one(db: &Db, now: DateTime<Utc>) -> Result<Option<usize>, DbError> {
-    let mut tx = db.control().await?;
-    let Some(row) = store::lock_due(&mut tx, now).await? else {
-        tx.commit().await?;
-        return Ok(None);
-    };
-    let planned = match planned(&row, now) {
+/// The ticks of one schedule. Rows and jobs commit together.
+async fn enqueue(mut tx: ControlTx, row: &LockedRow, now: DateTime<Utc>) -> Result<usize, DbError> {
+    let planned = match planned(row, now) {
         Ok(planned) => planned,
         Err(error) => {
             tracing::error!(%error, "a schedule cannot be run");
@@ -130,9 +143,9 @@ async fn enqueue_one(db: &Db, now: DateTime<Utc>) -> Result<Option<usize>, DbErr
     tx.commit().await?;
     if let Some(tick) = planned.ticks.last().filter(|_| n_ticks > 0) {
         let late = (now - *tick).to_std().unwrap_or_default();
-        metrics::schedule_lateness(row.name).record(late.as_secs_f64());
+        metrics::schedule_lateness(row.name.clone()).record(late.as_secs_f64());
     }
-    Ok(Some(n_ticks))
+    Ok(n_ticks)
 }
 
 fn planned(row: &LockedRow, now: DateTime<Utc>) -> Result<Plan, BadSchedule> {

@@ -114,8 +114,12 @@ pub(super) async fn outlook(tx: &mut ControlTx) -> Result<Outlook, DbError> {
     })
 }
 
-/// The schedule that is due for the longest; one that somebody else is at is passed over.
-pub(super) async fn lock_due(tx: &mut ControlTx, now: DateTime<Utc>) -> Result<Option<LockedRow>, DbError> {
+/// The schedule that is due for the longest, beside those named; one that somebody else is at is passed over.
+pub(super) async fn lock_due(
+    tx: &mut ControlTx,
+    now: DateTime<Utc>,
+    beside: &[String],
+) -> Result<Option<LockedRow>, DbError> {
     let row = sqlx::query_as!(
         LockedRow,
         r#"
@@ -124,11 +128,13 @@ pub(super) async fn lock_due(tx: &mut ControlTx, now: DateTime<Utc>) -> Result<O
         WHERE NOT is_paused
           AND retired_at IS NULL
           AND next_tick_at <= $1
+          AND name <> ALL ($2)
         ORDER BY next_tick_at
         LIMIT 1
         FOR UPDATE SKIP LOCKED
         "#,
         now,
+        beside,
     )
     .fetch_optional(tx.conn())
     .await?;

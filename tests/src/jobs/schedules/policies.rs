@@ -119,7 +119,7 @@ async fn what_the_code_does_not_name_any_more_is_retired_and_can_come_back() {
 }
 
 #[tokio::test]
-async fn a_row_that_cannot_be_read_keeps_no_other_one_waiting() {
+async fn a_row_that_cannot_be_run_keeps_no_other_one_waiting() {
     let test = TestDb::new().await;
     let db = test.db(&[]);
     let job = Report {
@@ -137,6 +137,15 @@ async fn a_row_that_cannot_be_read_keeps_no_other_one_waiting() {
     run(&mut test.connect("postgres").await, &spoil).await;
     assert_eq!(schedules::enqueue_due(&db, tick).await.unwrap(), 1);
     assert_eq!(ticks(&test, "test.other").await, [tick]);
+    // The same of one that can be read, and whose job the table refuses.
+    let spoil = format!("UPDATE control.schedules SET time_zone = 'UTC', max_attempts = 0 WHERE name = '{NAME}'");
+    run(&mut test.connect("postgres").await, &spoil).await;
+    wind(&test, NAME, tick - TimeDelta::hours(1)).await;
+    schedules::enqueue_due(&db, tick + TimeDelta::hours(1))
+        .await
+        .unwrap_err();
+    assert_eq!(ticks(&test, "test.other").await.len(), 2);
+    assert_eq!(ticks(&test, NAME).await.len(), 0);
 }
 
 #[test]
