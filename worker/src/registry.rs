@@ -1,7 +1,10 @@
 //! The one list: which job is run by what.
 
 use bulkhead_compute::{reconcile::Reconciler, vms::ReconcileVm};
-use bulkhead_iam::{invitations::jobs::SendInvitation, members::jobs::CopyNames, sessions::jobs::PruneSessions};
+use bulkhead_iam::{
+    idempotency::jobs::PruneIdempotencyKeys, invitations::jobs::SendInvitation, members::jobs::CopyNames,
+    sessions::jobs::PruneSessions,
+};
 use bulkhead_jobs::{Registry, retention::PruneJobs};
 use bulkhead_kernel::config::{Config, JobRetention};
 use bulkhead_mail::{Mailer, jobs::SendMail};
@@ -16,7 +19,9 @@ use bulkhead_tenants::{
 
 use crate::{
     ServeError,
-    handlers::{archives as archive_jobs, invitations, jobs, mail, members, migrations, sessions, tenants, vms},
+    handlers::{
+        archives as archive_jobs, idempotency, invitations, jobs, mail, members, migrations, sessions, tenants, vms,
+    },
     reconcilers,
 };
 
@@ -60,6 +65,7 @@ pub fn registry(parts: Parts) -> Registry {
     let exports = archives.clone();
     let inviting = mailer.clone();
     Registry::new()
+        .handle::<PruneIdempotencyKeys, _, _>(idempotency::prune)
         .handle::<SendInvitation, _, _>(move |run, job| invitations::send(run, job, inviting.clone()))
         .handle::<PruneJobs, _, _>(move |run, job| jobs::prune(run, job, kept))
         .handle::<SendMail, _, _>(move |run, job| mail::send(run, job, mailer.clone()))

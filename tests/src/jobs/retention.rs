@@ -1,6 +1,9 @@
 //! What is finished goes after its time, and nothing else does.
 
-use bulkhead_iam::sessions::jobs::{self as sessions, PruneSessions};
+use bulkhead_iam::{
+    idempotency::jobs::{self as keys, PruneIdempotencyKeys},
+    sessions::jobs::{self as sessions, PruneSessions},
+};
 use bulkhead_jobs::{
     Outcome, Registry,
     retention::{self, PruneJobs},
@@ -142,4 +145,41 @@ async fn sessions_that_ended_a_month_ago_go_with_their_tokens_and_all_others_sta
     .unwrap();
     let expected = ["expired lately", "left lately", "live"].map(|device| (device.to_owned(), 1));
     assert_eq!(left, expected);
+}
+
+#[tokio::test]
+async fn old_idempotency_keys_go_from_every_tenant_and_one_that_cannot_be_entered_keeps_no_other_one_waiting() {
+    let test = TestDb::new().await;
+    let db = test.db(&[]);
+    let mut tenants = Vec::new();
+    for slug in ["frozen", "open", "suspended"] {
+        let tenant = test.tenant(&db, slug).await;
+        let keys = "INSERT INTO idempotency_keys (principal, route, key, request_hash, status, body, created_at) \
+                    SELECT 'p', 'r', age, 'x', 201, '{}', now() - age::interval FROM unnest(ARRAY['8 days', '6 days', '1 minute']) AS age; \
+                    INSERT INTO idempotency_keys (principal, route, key, request_hash, status, body, created_at) \
+                    SELECT 'many', 'r', n::text, 'x', 201, '{}', now() - interval '9 days' FROM generate_series(1, 5100) AS n";
+        run(&mut test.look_into(tenant).await, keys).await;
+        tenants.push(tenant);
+    }
+    let change = format!(
+        "UPDATE control.tenants SET frozen_by = gen_random_uuid() WHERE id = '{}'; \
+         UPDATE control.tenants SET status = 'suspended', suspension = 'full' WHERE id = '{}'",
+        tenants[0].uuid(),
+        tenants[2].uuid(),
+    );
+    run(&mut test.connect("postgres").await, &change).await;
+    let registry =
+        Registry::new().handle::<PruneIdempotencyKeys, _, _>(|run, _| async move { keys::prune(&run).await });
+    let worker = Running::start(db.clone(), registry, &quick());
+    reaches(&test, submit(&db, &PruneIdempotencyKeys {}).await, "done").await;
+    worker.stop().await;
+    let mut left = Vec::new();
+    for tenant in tenants {
+        let n: i64 = sqlx::query_scalar("SELECT count(*) FROM idempotency_keys")
+            .fetch_one(&mut test.look_into(tenant).await)
+            .await
+            .unwrap();
+        left.push(n);
+    }
+    assert_eq!(left, [5_103, 2, 2]);
 }

@@ -112,6 +112,7 @@ async fn pending(test: &TestDb, slug: &str) -> TenantId {
 
 /// The kinds that do the platform's own work, so that a row without a tenant is right; why.
 const OF_THE_PLATFORM: &[(&str, &str)] = &[
+    ("idempotency_keys.prune", "goes from tenant to tenant"),
     ("jobs.prune", "removes what is over, of all tenants"),
     (
         "mail.send",
@@ -134,7 +135,7 @@ const OF_THE_PLATFORM: &[(&str, &str)] = &[
 ];
 
 /// The kinds whose payload says nothing, so that every one can be read.
-const WITHOUT_PAYLOAD: [&str; 2] = ["jobs.prune", "sessions.prune"];
+const WITHOUT_PAYLOAD: [&str; 3] = ["idempotency_keys.prune", "jobs.prune", "sessions.prune"];
 
 #[tokio::test]
 async fn rows_whose_tenant_is_missing_deleted_foreign_or_malformed_are_dead_in_sight_and_never_run() {

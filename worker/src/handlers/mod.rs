@@ -1,6 +1,7 @@
 //! Handlers: each calls one use case.
 
 pub(crate) mod archives;
+pub(crate) mod idempotency;
 pub(crate) mod invitations;
 pub(crate) mod jobs;
 pub(crate) mod mail;

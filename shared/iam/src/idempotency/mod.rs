@@ -1,7 +1,8 @@
 //! Requests under an `Idempotency-Key`: what a key led to is kept in the transaction of the change, so that a repeated
-//! request meets either both or neither.
+//! request meets either both or neither. A week later the key is forgotten ([`jobs`]).
 
 mod error;
+pub mod jobs;
 mod store;
 
 use bulkhead_kernel::idempotency::IdempotencyKey;

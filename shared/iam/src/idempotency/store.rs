@@ -1,6 +1,7 @@
 //! Idempotency keys in the database.
 
-use bulkhead_tenancy::{DbError, TenantTx};
+use bulkhead_kernel::ids::TenantId;
+use bulkhead_tenancy::{ControlTx, DbError, TenantTx};
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
@@ -77,4 +78,45 @@ pub(super) async fn set_answer(
     .execute(tx.conn())
     .await?;
     Ok(())
+}
+
+/// Removes at most `limit` keys that were taken before this time, and gives how many.
+pub(super) async fn delete_old(tx: &mut TenantTx, before: DateTime<Utc>, limit: i64) -> Result<u64, DbError> {
+    let done = sqlx::query!(
+        r#"
+        DELETE FROM idempotency_keys
+        WHERE (principal, route, key) IN (SELECT principal, route, key
+                                          FROM idempotency_keys
+                                          WHERE created_at < $1
+                                          LIMIT $2)
+        "#,
+        before,
+        limit,
+    )
+    .execute(tx.conn())
+    .await?;
+    Ok(done.rows_affected())
+}
+
+/// Tenants that are built and not on their way out, in the order of their ids.
+pub(super) async fn list_tenants(
+    tx: &mut ControlTx,
+    after: Option<TenantId>,
+    limit: i64,
+) -> Result<Vec<TenantId>, DbError> {
+    let ids = sqlx::query_scalar!(
+        r#"
+        SELECT id
+        FROM control.tenants
+        WHERE status IN ('active', 'suspended')
+          AND ($1::uuid IS NULL OR id > $1)
+        ORDER BY id
+        LIMIT $2
+        "#,
+        after.map(TenantId::uuid),
+        limit,
+    )
+    .fetch_all(tx.conn())
+    .await?;
+    Ok(ids.into_iter().map(TenantId::from).collect())
 }
