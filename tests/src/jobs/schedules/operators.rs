@@ -75,7 +75,7 @@ async fn they_are_shown_paused_resumed_and_run_by_hand() {
     let mut admin = app.db.connect("postgres").await;
     run(
         &mut admin,
-        "UPDATE control.schedules SET next_tick_at = now() - interval '1 second'",
+        "UPDATE control.schedules SET next_tick_at = now() - interval '1 minute'",
     )
     .await;
     eventually("the other one ticks", async || {
