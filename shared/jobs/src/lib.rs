@@ -17,7 +17,7 @@
 //! Time is the database's throughout; workers need not agree on it.
 //!
 //! Absent: no enqueue without a transaction, no state outside the table, no prefetching, no retry inside a handler, no
-//! lock of a worker's name. Retention, schedules, fairness between tenants and cancelling come with a later issue.
+//! lock of a worker's name. 
 
 mod attempt;
 mod backend;
@@ -45,6 +45,6 @@ pub use job::{Job, Queue};
 pub use outcome::{IntoOutcome, Outcome};
 pub use parking::park;
 pub use registry::{DuplicateKind, Registry};
-pub use run::Run;
+pub use run::{LogLevel, Run};
 pub use supervise::supervise;
 pub use worker::Worker;
