@@ -1,7 +1,7 @@
 # Every target is one script or one cargo command; `make help` lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: help dev dev-up dev-down dev-reset demo test test-pgbouncer test-pg18 bench bench-short bench-tenants bench-tenants-short bench-fleet bench-fleet-short bench-enumeration bench-enumeration-short bench-audit bench-rotations contract-test contract-test-short house prepare prepare-check fmt fmt-check lint openapi openapi-check deny ci
+.PHONY: coverage help dev dev-up dev-down dev-reset demo test test-pgbouncer test-pg18 bench bench-short bench-tenants bench-tenants-short bench-fleet bench-fleet-short bench-enumeration bench-enumeration-short bench-audit bench-rotations contract-test contract-test-short house prepare prepare-check fmt fmt-check lint openapi openapi-check deny ci
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1	\2/p' Makefile | expand -t 22
@@ -29,6 +29,9 @@ test-pgbouncer: ## the same with the product behind a PgBouncer in transaction m
 
 test-pg18: ## the same on PostgreSQL 18 (PG18_BIN names a folder with its programs; else npm brings one)
 	@scripts/test-pg18 $(ARGS)
+
+coverage: ## the lines of shared/iam that tests reach (needs cargo-llvm-cov)
+	@scripts/coverage $(ARGS)
 
 house: ## the tests that keep the code base in order
 	@scripts/test house::

@@ -29,6 +29,14 @@ pub(super) enum Tenants {
         #[arg(long = "to", value_name = "CLUSTER")]
         to: String,
     },
+    /// Have Citus move a tenant to another node of the cluster it lives in, and wait for the end
+    MoveToNode {
+        /// The id or the slug of the tenant
+        tenant: String,
+        /// Host and port as Citus knows them
+        #[arg(long = "node", value_name = "HOST:PORT")]
+        node: String,
+    },
     /// Call a move off and wait for the end
     AbortMove {
         /// The id or the slug of the tenant
@@ -49,6 +57,11 @@ impl Tenants {
                 let begun = service::start(&origin, &db, tenant, &Cluster::from(to.as_str())).await;
                 (begun.map_err(explained)?, MoveState::Done)
             }
+            Self::MoveToNode { tenant, node } => {
+                let tenant = find(&db, &tenant).await?;
+                let moved = service::move_to_node(&origin, &db, tenant, parse_node(&node)?).await;
+                return moved.map_err(explained);
+            }
             Self::AbortMove { tenant, id } => {
                 let tenant = find(&db, &tenant).await?;
                 let aborted = service::abort(&origin, &db, tenant, id).await;
@@ -64,6 +77,15 @@ async fn find(db: &Db, name: &str) -> Result<TenantId, CliError> {
     let selector = by_id.or_else(|_| name.parse().map(TenantSelector::Slug));
     let selector = selector.map_err(|_| CliError::Argument(format!("{name} is neither a tenant's id nor a slug")))?;
     Ok(db.resolve(&selector).await?.id)
+}
+
+fn parse_node(text: &str) -> Result<(&str, u16), CliError> {
+    let parts = text
+        .rsplit_once(':')
+        .and_then(|(host, port)| Some((host, port.parse().ok()?)));
+    parts
+        .filter(|(host, _)| !host.is_empty())
+        .ok_or_else(|| CliError::Argument(format!("{text} is no HOST:PORT")))
 }
 
 /// Tells each step; fails unless the move ends as wanted.

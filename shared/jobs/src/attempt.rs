@@ -9,6 +9,7 @@ use bulkhead_kernel::{
 use bulkhead_tenancy::{DbError, DbMeter};
 use futures_util::FutureExt;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use crate::{
@@ -77,6 +78,8 @@ async fn invoke(engine: &Engine, row: &JobRow) -> Outcome {
         },
         tenant: row.tenant,
         clock: engine.clock.clone(),
+        cancelled: CancellationToken::new(),
+        is_visible: row.is_visible,
         db: engine.db.clone(),
         token: row.attempt.token,
     };

@@ -1,8 +1,15 @@
 //! What the loops of one worker share, and the statements they run.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
-use bulkhead_kernel::{clock::Clock, config, ids::LeaseToken};
+use bulkhead_kernel::{
+    clock::Clock,
+    config,
+    ids::{LeaseToken, TenantId},
+};
 use bulkhead_tenancy::{Db, DbError};
 use tokio::sync::Notify;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -24,6 +31,8 @@ pub(crate) struct Engine {
     /// Fresh with every start, so that no worker is ever taken for its predecessor.
     pub(crate) name: String,
     pub(crate) inflight: Inflight,
+    /// Whose turn it was last.
+    lane: Mutex<Uuid>,
     /// Something may be due.
     pub(crate) wake: Notify,
     /// All attempts, whichever loop started them.
@@ -50,6 +59,7 @@ impl Engine {
             clock,
             name: Uuid::now_v7().to_string(),
             inflight: Inflight::default(),
+            lane: Mutex::new(Uuid::nil()),
             wake: Notify::new(),
             attempts: TaskTracker::new(),
             soft_stop: CancellationToken::new(),
@@ -57,12 +67,18 @@ impl Engine {
         })
     }
 
-    /// Leases the first job that is due, of a kind that has a handler.
+    /// Leases a job that is due, of a kind that has a handler, from the tenant whose turn it is.
     pub(crate) async fn claim(&self) -> Result<Option<Claimed>, DbError> {
         let kinds: Vec<String> = self.registry.kinds().map(String::from).collect();
+        let lane = *self.lane.lock().unwrap_or_else(PoisonError::into_inner);
         let mut tx = self.db.control().await?;
-        let row = store::claim(tx.conn(), &kinds, &self.name, self.settings.lease).await?;
+        let row = store::claim(tx.conn(), &kinds, &self.name, self.settings.lease, lane, 1)
+            .await?
+            .pop();
         tx.commit().await?;
+        if let Some(row) = &row {
+            *self.lane.lock().unwrap_or_else(PoisonError::into_inner) = row.tenant.map_or(Uuid::max(), TenantId::uuid);
+        }
         Ok(row.map(|row| Claimed {
             held: self.inflight.hold(row.id, row.attempt.token),
             row,

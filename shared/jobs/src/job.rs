@@ -20,6 +20,9 @@ pub trait Job: Serialize + DeserializeOwned + Send + Sync + 'static {
     /// Higher runs first.
     const PRIORITY: i16 = 0;
 
+    /// Whether its tenant sees it among its jobs, with its events, progress and result. A job of the platform never is.
+    const IS_VISIBLE: bool = false;
+
     /// While a job of this kind and key is waiting or running, the same tenant gets no second one. A handler must
     /// therefore look at the data after it starts and not trust the moment of the enqueue.
     fn unique_key(&self) -> Option<String> {
@@ -36,6 +39,12 @@ pub trait Job: Serialize + DeserializeOwned + Send + Sync + 'static {
     /// How long after the commit it is due, to the poll interval of the workers.
     fn delay(&self) -> Duration {
         Duration::ZERO
+    }
+
+    /// How long after the commit it is still of use. After that it is not started any more, and a running attempt is told
+    /// to end; either way it is dead.
+    fn deadline(&self) -> Option<Duration> {
+        None
     }
 }
 

@@ -48,6 +48,6 @@ pub use job::{Job, Queue};
 pub use outcome::{IntoOutcome, Outcome};
 pub use parking::park;
 pub use registry::{DuplicateKind, Registry};
-pub use run::Run;
+pub use run::{LogLevel, Run};
 pub use supervise::supervise;
 pub use worker::Worker;

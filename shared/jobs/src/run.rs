@@ -6,6 +6,8 @@ use bulkhead_kernel::{
     origin::Origin,
 };
 use bulkhead_tenancy::{ControlTx, Db, DbError, OwnerTx, TenantTx};
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
 
 use crate::store;
 
@@ -27,9 +29,37 @@ pub struct Run {
     pub tenant: Option<TenantId>,
     /// The time.
     pub clock: Clock,
+    /// Cancelled when the job is to end: somebody asked for it, or its deadline has passed. A handler that leaves things
+    /// behind looks at it and cleans up; one that does not is dropped a little later.
+    pub cancelled: CancellationToken,
+    pub(crate) is_visible: bool,
     pub(crate) db: Db,
     pub(crate) token: LeaseToken,
 }
+
+/// How much a line of a job's log matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogLevel {
+    /// It goes as it should.
+    Info,
+    /// Something was left out or done differently.
+    Warn,
+    /// Something could not be done.
+    Error,
+}
+
+impl LogLevel {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Info => "info",
+            Self::Warn => "warn",
+            Self::Error => "error",
+        }
+    }
+}
+
+/// Characters of one line of a log.
+const MAX_LINE: usize = 2_000;
 
 impl Run {
     /// A transaction inside the tenant of the job. A job of the platform has none and gets
@@ -49,6 +79,34 @@ impl Run {
     /// since the job cannot be finished or given away meanwhile.
     pub async fn hold(&self, tx: &mut TenantTx) -> Result<(), DbError> {
         store::hold(tx.conn(), self.job, self.token).await
+    }
+
+    /// Tells the tenant how far it is, at once and outside of any transaction. Units are the handler's own.
+    /// [`DbError::LeaseLost`] when another attempt has the job by now.
+    pub async fn progress(&self, done: u64, total: Option<u64>) -> Result<(), DbError> {
+        let total = total.map(|total| i64::try_from(total).unwrap_or(i64::MAX));
+        let mut tx = self.db.control().await?;
+        let done = i64::try_from(done).unwrap_or(i64::MAX);
+        store::note_progress(tx.conn(), self.job, self.token, done, total).await?;
+        tx.commit().await
+    }
+
+    /// Adds a line to the log that the tenant reads, at once and outside of any transaction: 2,000 characters at most, and
+    /// no more lines once the job has 1,000 events. Nothing happens where the job is not visible.
+    pub async fn log(&self, level: LogLevel, message: &str) -> Result<(), DbError> {
+        if !self.is_visible {
+            return Ok(());
+        }
+        let message: String = message.chars().filter(|c| *c != '\0').take(MAX_LINE).collect();
+        let mut tx = self.db.control().await?;
+        store::log(tx.conn(), self.job, self.token, level.as_str(), &message).await?;
+        tx.commit().await
+    }
+
+    /// [`Run::commit`] with what the job came to, 64 KiB of JSON at most; more is refused by the database.
+    pub async fn commit_with(&self, mut tx: TenantTx, result: &Value) -> Result<(), DbError> {
+        store::set_result(tx.conn(), self.job, self.token, result).await?;
+        tx.commit().await
     }
 
     /// [`Run::hold`] for a transaction on the shared schema.

@@ -16,6 +16,9 @@ use crate::{
     outcome::{Attempt, Fate},
 };
 
+/// The most events of one job after which no more lines of its log are kept.
+const MAX_EVENTS: i32 = 1_000;
+
 /// A job on its way into the table.
 pub(crate) struct NewJob<'a> {
     id: JobId,
@@ -25,6 +28,8 @@ pub(crate) struct NewJob<'a> {
     priority: i16,
     max_attempts: i16,
     delay: Duration,
+    deadline: Option<Duration>,
+    is_visible: bool,
     unique_key: Option<String>,
     origin: &'a Origin,
 }
@@ -40,6 +45,8 @@ impl<'a> NewJob<'a> {
             priority: J::PRIORITY,
             max_attempts: i16::try_from(J::MAX_ATTEMPTS.max(1)).unwrap_or(i16::MAX),
             delay: job.delay(),
+            deadline: job.deadline(),
+            is_visible: J::IS_VISIBLE,
             unique_key: job.unique_key(),
             origin,
         })
@@ -55,6 +62,7 @@ pub(crate) struct JobRow {
     pub(crate) wait_ms: f64,
     pub(crate) tenant: Option<TenantId>,
     pub(crate) is_tenant_known: bool,
+    pub(crate) is_visible: bool,
     pub(crate) payload: Value,
     pub(crate) attempt: Attempt,
     pub(crate) origin: Origin,
@@ -72,7 +80,7 @@ pub(crate) struct ExpiredRow {
 pub(crate) async fn insert_own(conn: &mut PgConnection, new: &NewJob<'_>) -> Result<Option<JobId>, DbError> {
     let id = sqlx::query_scalar!(
         r#"
-        SELECT control.enqueue_job($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) AS id
+        SELECT control.enqueue_job($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) AS id
         "#,
         new.id.uuid(),
         new.kind,
@@ -81,6 +89,8 @@ pub(crate) async fn insert_own(conn: &mut PgConnection, new: &NewJob<'_>) -> Res
         new.priority,
         new.max_attempts,
         millis(new.delay),
+        new.deadline.map(millis),
+        new.is_visible,
         new.unique_key,
         new.origin.principal,
         new.origin.request_id,
@@ -99,7 +109,7 @@ pub(crate) async fn insert(
 ) -> Result<Option<JobId>, DbError> {
     let id = sqlx::query_scalar!(
         r#"
-        SELECT control.insert_job($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) AS id
+        SELECT control.insert_job($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) AS id
         "#,
         tenant.map(TenantId::uuid),
         new.id.uuid(),
@@ -109,6 +119,8 @@ pub(crate) async fn insert(
         new.priority,
         new.max_attempts,
         millis(new.delay),
+        new.deadline.map(millis),
+        new.is_visible,
         new.unique_key,
         new.origin.principal,
         new.origin.request_id,
@@ -119,69 +131,53 @@ pub(crate) async fn insert(
     Ok(id.map(JobId::from))
 }
 
-/// Leases the first due job of these kinds under a fresh token.
+/// Leases at most `limit` due jobs of these kinds, each under a fresh token, a tenant after the other in a circle that
+/// goes on after `lane`.
 pub(crate) async fn claim(
     conn: &mut PgConnection,
     kinds: &[String],
     worker: &str,
     lease: Duration,
-) -> Result<Option<JobRow>, DbError> {
-    let token = LeaseToken::new();
-    let row = sqlx::query!(
+    lane: Uuid,
+    limit: i32,
+) -> Result<Vec<JobRow>, DbError> {
+    let rows = sqlx::query!(
         r#"
-        WITH next AS (
-            SELECT w.id
-            FROM control.jobs AS w
-            WHERE w.state = 'queued'
-              AND NOT w.is_parked
-              AND w.run_at <= now()
-              AND w.kind = ANY ($1)
-              -- Jobs of a tenant that was closed a moment ago, until they are parked.
-              AND coalesce((SELECT NOT control.has_parked_jobs(t.status, t.frozen_by) FROM control.tenants AS t WHERE t.id = w.tenant_id), true)
-            ORDER BY w.priority DESC, w.run_at
-            LIMIT 1
-            FOR UPDATE OF w SKIP LOCKED
-        )
-        UPDATE control.jobs AS j
-        SET state       = 'running',
-            attempt     = j.attempt + 1,
-            lease_token = $2,
-            lease_until = now() + $3::bigint * interval '1 millisecond',
-            worker      = $4,
-            started_at  = now()
-        FROM next
-        WHERE j.id = next.id
-        RETURNING
-            j.id,
-            j.kind,
-            j.queue,
-            (extract(EPOCH FROM now() - j.run_at) * 1000)::float8 AS "wait_ms!",
+        SELECT
+            j.id AS "id!",
+            j.kind AS "kind!",
+            j.queue AS "queue!",
+            j.wait_ms AS "wait_ms!",
             j.tenant_id,
-            (j.tenant_id IS NULL OR EXISTS (SELECT FROM control.tenants AS t WHERE t.id = j.tenant_id))
-                AS "is_tenant_known!",
-            j.payload,
-            j.attempt,
-            j.max_attempts,
-            j.principal,
-            j.request_id,
+            j.is_tenant_known AS "is_tenant_known!",
+            j.payload AS "payload!",
+            j.attempt AS "attempt!",
+            j.max_attempts AS "max_attempts!",
+            j.lease_token AS "lease_token!",
+            j.is_visible AS "is_visible!",
+            j.principal AS "principal!",
+            j.request_id AS "request_id!",
             j.traceparent
+        FROM control.claim_jobs($1, $2, $3, $4, $5) AS j
         "#,
         kinds,
-        token.uuid(),
-        millis(lease),
         worker,
+        millis(lease),
+        lane,
+        limit,
     )
-    .fetch_optional(conn)
+    .fetch_all(conn)
     .await?;
-    Ok(row.map(|row| JobRow {
+    let claimed = rows.into_iter().map(|row| JobRow {
         id: row.id.into(),
         kind: row.kind,
         queue: row.queue,
         wait_ms: row.wait_ms,
         tenant: row.tenant_id.map(TenantId::from),
         is_tenant_known: row.is_tenant_known,
+        is_visible: row.is_visible,
         payload: row.payload,
-        attempt: attempt(row.attempt, row.max_attempts, token),
+        attempt: attempt(row.attempt, row.max_attempts, row.lease_token.into()),
         origin: Origin {
             principal: row.principal,
             request_id: row.request_id,
@@ -189,7 +185,8 @@ pub(crate) async fn claim(
             address: None,
             agent: None,
         },
-    }))
+    });
+    Ok(claimed.collect())
 }
 
 /// Ends the attempt that holds this token. `false`: the token no longer holds the job, and nothing was changed.
@@ -216,6 +213,7 @@ pub(crate) async fn settle(
             attempt     = attempt - $4::boolean::int,
             lost_leases = lost_leases + $5::boolean::int,
             run_at      = CASE WHEN $3 = 'queued' THEN now() + $6::bigint * interval '1 millisecond' ELSE run_at END,
+            is_due      = $3 <> 'queued' OR $6::bigint = 0,
             last_error  = coalesce($7, last_error),
             finished_at = CASE WHEN $3 <> 'queued' THEN now() END,
             lease_token = NULL,
@@ -345,6 +343,71 @@ pub(crate) async fn hold(conn: &mut PgConnection, job: JobId, token: LeaseToken)
         "#,
         job.uuid(),
         token.uuid(),
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok(())
+}
+
+/// Tells how far the attempt is; [`DbError::LeaseLost`] when it has the job no more.
+pub(crate) async fn note_progress(
+    conn: &mut PgConnection,
+    job: JobId,
+    token: LeaseToken,
+    done: i64,
+    total: Option<i64>,
+) -> Result<(), DbError> {
+    sqlx::query!(
+        r#"
+        SELECT control.note_progress($1, $2, $3, $4)::text AS nothing
+        "#,
+        job.uuid(),
+        token.uuid(),
+        done,
+        total,
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok(())
+}
+
+/// Adds a line to the job's log; [`DbError::LeaseLost`] when the attempt has the job no more.
+pub(crate) async fn log(
+    conn: &mut PgConnection,
+    job: JobId,
+    token: LeaseToken,
+    level: &str,
+    message: &str,
+) -> Result<(), DbError> {
+    sqlx::query!(
+        r#"
+        SELECT control.log_job($1, $2, $3, $4, $5)::text AS nothing
+        "#,
+        job.uuid(),
+        token.uuid(),
+        level,
+        message,
+        MAX_EVENTS,
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok(())
+}
+
+/// Keeps what the job came to; [`DbError::LeaseLost`] when the attempt has the job no more.
+pub(crate) async fn set_result(
+    conn: &mut PgConnection,
+    job: JobId,
+    token: LeaseToken,
+    result: &Value,
+) -> Result<(), DbError> {
+    sqlx::query!(
+        r#"
+        SELECT control.set_job_result($1, $2, $3)::text AS nothing
+        "#,
+        job.uuid(),
+        token.uuid(),
+        result,
     )
     .fetch_one(conn)
     .await?;

@@ -177,4 +177,22 @@ impl OwnerTx {
         let row = self.conn().fetch_one(sqlx::raw_sql(AssertSqlSafe(sql))).await?;
         Ok(Some(row.try_get(0)?))
     }
+
+    /// Has Citus move the tenant's distributed schema to this node of the same cluster, within `patience`. It is read
+    /// meanwhile; who writes waits until this transaction ends. Fails where Citus does not know the node.
+    pub async fn move_schema_to_node(
+        &mut self,
+        tenant: TenantId,
+        (host, port): (&str, u16),
+        patience: Duration,
+    ) -> Result<(), DbError> {
+        self.begin_transfer(patience).await?;
+        let sql = format!(
+            "SELECT pg_catalog.citus_schema_move('{}'::regnamespace, $1, $2, 'block_writes')",
+            SchemaName::from(tenant)
+        );
+        let query = sqlx::query(AssertSqlSafe(sql)).bind(host).bind(i32::from(port));
+        query.execute(self.conn()).await?;
+        Ok(())
+    }
 }

@@ -28,6 +28,8 @@ impl Server {
     pub async fn start(binary: &str, env: &[(String, String)]) -> Self {
         let mut child = Command::new(path_of(binary))
             .env_clear()
+            // Where make coverage counts what the processes run.
+            .envs(std::env::var_os("LLVM_PROFILE_FILE").map(|file| ("LLVM_PROFILE_FILE", file)))
             .envs(env.iter().map(|(name, value)| (name, value)))
             .current_dir(std::env::temp_dir())
             .stdin(Stdio::null())

@@ -101,8 +101,7 @@ async fn a_tenants_role_can_only_enqueue_for_itself() {
     let test = TestDb::new().await;
     let db = test.db(&[]);
     let (tenant, other) = (test.tenant(&db, "acme").await, test.tenant(&db, "globex").await);
-    let arguments =
-        "gen_random_uuid(), 'test.ping', 'default', '{}', 0::smallint, 1::smallint, 0, NULL, 'p', 'r', NULL";
+    let arguments = "gen_random_uuid(), 'test.ping', 'default', '{}', 0::smallint, 1::smallint, 0, NULL, false, NULL, 'p', 'r', NULL";
     for sql in [
         "SELECT FROM control.jobs".to_owned(),
         format!("SELECT control.insert_job('{}', {arguments})", other.uuid()),

@@ -193,6 +193,7 @@ pub(super) async fn enqueue(
                                             THEN s.payload || jsonb_build_object('tick', $3::timestamptz)
                                         ELSE s.payload END,
                        p_priority => s.priority, p_max_attempts => s.max_attempts, p_delay_ms => 0,
+                       p_deadline_ms => NULL, p_is_visible => false,
                        p_unique_key => s.unique_key, p_principal => $4, p_request_id => $5, p_traceparent => $6
                    ) AS id
             FROM control.schedules AS s

@@ -25,6 +25,7 @@ pub const NOT_EXPORTED: &[(&str, &str)] = &[
     ("doctor_tenants", "marks the throw-away tenants of an examination"),
     ("exports", "how archives were made says nothing about the tenant"),
     ("imports", "how tenants were made says nothing about the tenant"),
+    ("job_events", "what became of that work"),
     ("jobs", "work of this installation, which does it"),
     (
         "membership_outbox",

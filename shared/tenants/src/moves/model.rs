@@ -5,7 +5,14 @@ use bulkhead_tenancy::Cluster;
 use chrono::{DateTime, Utc};
 
 /// The tables of `control` whose rows live beside the tenant's schema, and go with it.
-pub const CARRIED: &[&str] = &["audit_heads", "audit_outbox", "jobs", "membership_outbox", "vm_work"];
+pub const CARRIED: &[&str] = &[
+    "audit_heads",
+    "audit_outbox",
+    "jobs",
+    "job_events",
+    "membership_outbox",
+    "vm_work",
+];
 
 /// The tables of `control` with rows about a tenant that stay at home, and why.
 pub const STAYS: &[(&str, &str)] = &[

@@ -40,7 +40,7 @@ pub(super) const GRANTED: &[(&str, &str, &str)] = &[
         "tells a tenant role its own id",
     ),
     (
-        "control.enqueue_job(uuid,text,text,jsonb,smallint,smallint,bigint,text,text,text,text)",
+        "control.enqueue_job(uuid,text,text,jsonb,smallint,smallint,bigint,bigint,boolean,text,text,text,text)",
         "bulkhead_tenants",
         "the row's tenant is the role's; an id that is taken is refused",
     ),
@@ -55,9 +55,44 @@ pub(super) const GRANTED: &[(&str, &str, &str)] = &[
         "the same from a transaction on control",
     ),
     (
-        "control.insert_job(uuid,uuid,text,text,jsonb,smallint,smallint,bigint,text,text,text,text)",
+        "control.insert_job(uuid,uuid,text,text,jsonb,smallint,smallint,bigint,bigint,boolean,text,text,text,text)",
         "bulkhead_control",
         "with the caller's own rights; that login writes the table anyway",
+    ),
+    (
+        "control.set_job_result(uuid,uuid,jsonb)",
+        "bulkhead_tenants",
+        "writes a job of the role's tenant or of the platform, for who knows its random token",
+    ),
+    (
+        "control.set_job_result(uuid,uuid,jsonb)",
+        "bulkhead_control",
+        "the same from a transaction on control",
+    ),
+    (
+        "control.claim_jobs(text[],text,bigint,uuid,integer)",
+        "bulkhead_control",
+        "with the caller's own rights; that login writes the table anyway",
+    ),
+    (
+        "control.cancel_job(uuid)",
+        "bulkhead_control",
+        "with the caller's own rights",
+    ),
+    (
+        "control.retry_job(uuid)",
+        "bulkhead_control",
+        "with the caller's own rights",
+    ),
+    (
+        "control.note_progress(uuid,uuid,bigint,bigint)",
+        "bulkhead_control",
+        "with the caller's own rights",
+    ),
+    (
+        "control.log_job(uuid,uuid,text,text,integer)",
+        "bulkhead_control",
+        "with the caller's own rights",
     ),
     (
         "control.member_names(uuid)",
