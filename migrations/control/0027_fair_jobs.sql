@@ -155,8 +155,8 @@ GRANT EXECUTE ON FUNCTION control.enqueue_job(uuid, text, text, jsonb, smallint,
 
 -- Leases up to p_limit due jobs of these kinds: a tenant after the other, in a circle, each in its turn as many as its plan
 -- weighs and as may run beside those that run already. The circle goes on with p_after, who got p_taken jobs of its turn
--- already. While places are left the circle is gone round again with twice the share. The cost is that of the tenants
--- visited, however many jobs and tenants wait.
+-- already. While places are left the circle is gone round again; who is alone in it then gets them all. The cost is that of
+-- the tenants visited, however many jobs and tenants wait.
 --
 -- The lock on a tenant makes its limit exact: nobody else counts and starts its jobs until this transaction ends. A tenant
 -- that somebody else has locked is waited for only by whoever holds no lock himself, so that nobody waits in a ring.
@@ -202,10 +202,11 @@ DECLARE
     v_lane              uuid    := p_after;
     v_taken             integer := p_taken;
     v_left              integer := p_limit;
+    -- How many turns at once: more than one for who is alone.
     v_share             integer := 1;
     -- Whether a whole circle, or its first part, came to nothing.
     v_is_first          boolean := true;
-    v_n_in_circle       integer := 0;
+    v_n_lanes           integer := 0;
     v_holds             boolean := false;
     v_limit             integer;
     v_weight            integer;
@@ -225,12 +226,10 @@ BEGIN
                 ORDER BY coalesce(w.tenant_id, 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid)
                 LIMIT 1;
                 IF NOT FOUND THEN
-                    EXIT WHEN v_n_in_circle = 0 AND NOT v_is_first;
-                    IF NOT v_is_first THEN
-                        v_share := least(v_share * 2, p_limit);
-                    END IF;
+                    EXIT WHEN v_n_lanes = 0 AND NOT v_is_first;
+                    v_share := CASE WHEN v_n_lanes = 1 AND NOT v_is_first THEN p_limit ELSE 1 END;
                     v_is_first := false;
-                    v_n_in_circle := 0;
+                    v_n_lanes := 0;
                     v_lane := c_nil;
                     CONTINUE;
                 END IF;
@@ -301,7 +300,7 @@ BEGIN
                     j.request_id, j.traceparent;
             GET DIAGNOSTICS v_n = ROW_COUNT;
             v_left := v_left - v_n;
-            v_n_in_circle := v_n_in_circle + v_n;
+            v_n_lanes := v_n_lanes + (v_n > 0)::integer;
         END LOOP;
     IF v_left < p_limit THEN
         -- A claim that a crash takes back is a lease of which the table knows nothing: whoever has it can write nothing.
