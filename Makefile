@@ -1,7 +1,7 @@
 # Every target is one script or one cargo command; `make help` lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: coverage help dev dev-up dev-down dev-reset demo test test-pgbouncer test-pg18 bench bench-short bench-tenants bench-tenants-short bench-fleet bench-fleet-short bench-enumeration bench-enumeration-short bench-audit bench-rotations contract-test contract-test-short house prepare prepare-check fmt fmt-check lint openapi openapi-check deny ci
+.PHONY: coverage help dev dev-up dev-down dev-reset demo test test-pgbouncer test-pg18 bench bench-short bench-tenants bench-tenants-short bench-fleet bench-fleet-short bench-enumeration bench-enumeration-short bench-audit bench-rotations bench-jobs bench-jobs-short contract-test contract-test-short house prepare prepare-check fmt fmt-check lint openapi openapi-check deny ci
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1	\2/p' Makefile | expand -t 22
@@ -74,6 +74,12 @@ bench-audit: ## verify a million rows of an audit log, beside its bar (BENCH_SHO
 
 bench-rotations: ## three rotations of the signing keys under load: no token may be refused
 	@scripts/bench-proof rotations $(ARGS)
+
+bench-jobs: ## jobs a second beside a bare loop and stock apalis-postgres, waits, claims (BENCH_SHORT=1 only shows that it runs)
+	@scripts/bench-jobs
+
+bench-jobs-short: ## only whether it runs, without a release build
+	@BENCH_SHORT=1 scripts/bench-jobs
 
 contract-test: ## hold answers to generated requests against the OpenAPI document (CONTRACT_CASES=n, CONTRACT_SEED=n)
 	@scripts/contract-test

@@ -153,24 +153,31 @@ GRANT EXECUTE ON FUNCTION control.insert_job(uuid, uuid, text, text, jsonb, smal
 GRANT EXECUTE ON FUNCTION control.enqueue_job(uuid, text, text, jsonb, smallint, smallint, bigint, bigint, boolean, text, text, text, text)
     TO bulkhead_tenants;
 
--- Leases up to p_limit due jobs of these kinds: a tenant after the other, in a circle that goes on after p_after, each in
--- its turn as many as its plan weighs and as may run beside those that run already. While places are left the circle is
--- gone round again with twice the share. The cost is that of the tenants visited, however many jobs and tenants wait.
+-- Leases up to p_limit due jobs of these kinds: a tenant after the other, in a circle, each in its turn as many as its plan
+-- weighs and as may run beside those that run already. The circle goes on with p_after, who got p_taken jobs of its turn
+-- already. While places are left the circle is gone round again; who is alone in it then gets them all. The cost is that of
+-- the tenants visited, however many jobs and tenants wait.
 --
 -- The lock on a tenant makes its limit exact: nobody else counts and starts its jobs until this transaction ends. A tenant
 -- that somebody else has locked is waited for only by whoever holds no lock himself, so that nobody waits in a ring.
-CREATE FUNCTION control.claim_jobs(p_kinds text[], p_worker text, p_lease_ms bigint, p_after uuid, p_limit integer)
+--
+-- Plans are made once and follow the index, also while the statistics still tell of an empty table.
+CREATE FUNCTION control.claim_jobs(p_kinds text[], p_worker text, p_lease_ms bigint, p_after uuid, p_taken integer,
+                                   p_limit integer)
     RETURNS TABLE
             (
                 id              uuid,
                 kind            text,
                 queue           text,
                 wait_ms         double precision,
+                -- Until its deadline; NULL without one.
+                left_ms         double precision,
                 tenant_id       uuid,
                 is_tenant_known boolean,
                 payload         jsonb,
                 attempt         smallint,
                 max_attempts    smallint,
+                lost_leases     smallint,
                 lease_token     uuid,
                 is_visible      boolean,
                 principal       text,
@@ -180,6 +187,12 @@ CREATE FUNCTION control.claim_jobs(p_kinds text[], p_worker text, p_lease_ms big
     LANGUAGE plpgsql
     SECURITY INVOKER
     SET search_path = pg_catalog, pg_temp
+    SET plan_cache_mode = force_generic_plan
+    SET enable_seqscan = off
+    SET enable_bitmapscan = off
+    SET enable_hashjoin = off
+    SET enable_mergejoin = off
+    SET enable_sort = off
 AS
 $$
 #variable_conflict use_column
@@ -187,46 +200,39 @@ DECLARE
     c_nil      CONSTANT uuid    := '00000000-0000-0000-0000-000000000000';
     c_platform CONSTANT uuid    := 'ffffffff-ffff-ffff-ffff-ffffffffffff';
     v_lane              uuid    := p_after;
+    v_taken             integer := p_taken;
     v_left              integer := p_limit;
+    -- How many turns at once: more than one for who is alone.
     v_share             integer := 1;
     -- Whether a whole circle, or its first part, came to nothing.
     v_is_first          boolean := true;
-    v_n_in_circle       integer := 0;
+    v_n_lanes           integer := 0;
     v_holds             boolean := false;
     v_limit             integer;
     v_weight            integer;
     v_n                 integer;
 BEGIN
-    UPDATE control.jobs
-    SET is_due = true
-    WHERE id IN (SELECT w.id
-                 FROM control.jobs AS w
-                 WHERE w.state = 'queued'
-                   AND NOT w.is_due
-                   AND NOT w.is_parked
-                   AND w.run_at <= now()
-                 ORDER BY w.run_at
-                 LIMIT 200 FOR UPDATE SKIP LOCKED);
     WHILE v_left > 0
         LOOP
-            SELECT coalesce(w.tenant_id, 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid)
-            INTO v_lane
-            FROM control.jobs AS w
-            WHERE w.state = 'queued'
-              AND w.is_due
-              AND NOT w.is_parked
-              AND coalesce(w.tenant_id, 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid) > v_lane
-            ORDER BY coalesce(w.tenant_id, 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid)
-            LIMIT 1;
-            IF NOT FOUND THEN
-                EXIT WHEN v_n_in_circle = 0 AND NOT v_is_first;
-                IF NOT v_is_first THEN
-                    v_share := least(v_share * 2, p_limit);
+            -- A turn that the last claim left off goes on.
+            IF v_taken = 0 THEN
+                SELECT coalesce(w.tenant_id, 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid)
+                INTO v_lane
+                FROM control.jobs AS w
+                WHERE w.state = 'queued'
+                  AND w.is_due
+                  AND NOT w.is_parked
+                  AND coalesce(w.tenant_id, 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid) > v_lane
+                ORDER BY coalesce(w.tenant_id, 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid)
+                LIMIT 1;
+                IF NOT FOUND THEN
+                    EXIT WHEN v_n_lanes = 0 AND NOT v_is_first;
+                    v_share := CASE WHEN v_n_lanes = 1 AND NOT v_is_first THEN p_limit ELSE 1 END;
+                    v_is_first := false;
+                    v_n_lanes := 0;
+                    v_lane := c_nil;
+                    CONTINUE;
                 END IF;
-                v_is_first := false;
-                v_n_in_circle := 0;
-                v_lane := c_nil;
-                CONTINUE;
             END IF;
 
             v_limit := NULL;
@@ -241,10 +247,11 @@ BEGIN
                 FROM control.tenants AS t
                          JOIN control.plans AS p ON p.id = t.plan
                 WHERE t.id = v_lane;
-                CONTINUE WHEN v_limit = 0;
             END IF;
             -- Without a limit it is the platform, or a tenant that is gone, whose jobs only come to be dead.
-            v_n := least(v_left, v_share * coalesce(v_weight, 1));
+            v_n := least(v_left, v_share * coalesce(v_weight, 1) - v_taken);
+            v_taken := 0;
+            CONTINUE WHEN v_n <= 0 OR v_limit = 0;
             IF v_limit IS NOT NULL THEN
                 IF v_holds THEN
                     CONTINUE WHEN NOT pg_try_advisory_xact_lock(hashtextextended(v_lane::text, 2701));
@@ -283,19 +290,26 @@ BEGIN
                     started_at  = now()
                 FROM next
                 WHERE j.id = next.id
-                RETURNING j.id, j.kind, j.queue, (extract(EPOCH FROM now() - j.run_at) * 1000)::double precision, j.tenant_id,
+                RETURNING j.id, j.kind, j.queue,
+                    (extract(EPOCH FROM now() - j.run_at) * 1000)::double precision,
+                    (extract(EPOCH FROM j.deadline_at - now()) * 1000)::double precision,
+                    j.tenant_id,
                     -- Looked up above, with what was committed before the job was seen.
                     v_lane = c_platform OR v_limit IS NOT NULL,
-                    j.payload, j.attempt, j.max_attempts, j.lease_token, j.is_visible, j.principal, j.request_id,
-                    j.traceparent;
+                    j.payload, j.attempt, j.max_attempts, j.lost_leases, j.lease_token, j.is_visible, j.principal,
+                    j.request_id, j.traceparent;
             GET DIAGNOSTICS v_n = ROW_COUNT;
             v_left := v_left - v_n;
-            v_n_in_circle := v_n_in_circle + v_n;
+            v_n_lanes := v_n_lanes + (v_n > 0)::integer;
         END LOOP;
+    IF v_left < p_limit THEN
+        -- A claim that a crash takes back is a lease of which the table knows nothing: whoever has it can write nothing.
+        SET LOCAL synchronous_commit = off;
+    END IF;
 END
 $$;
 
-GRANT EXECUTE ON FUNCTION control.claim_jobs(text[], text, bigint, uuid, integer) TO bulkhead_control;
+GRANT EXECUTE ON FUNCTION control.claim_jobs(text[], text, bigint, uuid, integer, integer) TO bulkhead_control;
 
 -- Ends a waiting job, or asks the worker of a running one to end it. Gives the state it is in now, NULL for a job that
 -- does not exist; one that has ended already stays as it is.
@@ -324,7 +338,7 @@ END
 $$;
 
 -- Gives a job that ended without success all its attempts again. Gives the state it is in now, NULL for a job that does
--- not exist; BH409 where a live job has its unique key.
+-- not exist; violates jobs_unique_key where a live job has its key.
 CREATE FUNCTION control.retry_job(p_job uuid) RETURNS text
     LANGUAGE plpgsql
     SECURITY INVOKER
@@ -344,9 +358,6 @@ BEGIN
         RETURN 'queued';
     END IF;
     RETURN v_state;
-EXCEPTION
-    WHEN unique_violation THEN
-        RAISE EXCEPTION 'a live job has its key' USING ERRCODE = 'BH409';
 END
 $$;
 

@@ -9,14 +9,13 @@ use bulkhead_kernel::{
 use bulkhead_tenancy::{DbError, DbMeter};
 use futures_util::FutureExt;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use crate::{
-    Outcome, Run,
+    Outcome, Queue, Run,
     engine::{Claimed, Engine},
     inflight::Held,
-    outcome::Fate,
+    outcome::{Fate, State},
     store::JobRow,
 };
 
@@ -24,10 +23,16 @@ use crate::{
 enum End {
     /// It came to an outcome.
     Finished(Outcome),
+    /// It came to an outcome after its deadline.
+    FinishedLate(Outcome),
     /// The worker has to go; the handler was dropped.
     Stopped,
     /// The lease is somebody else's; the handler was dropped.
     Lost,
+    /// Somebody wants it ended; the handler did not end in its grace and was dropped.
+    Cancelled,
+    /// Its deadline has passed; the handler did not end in its grace and was dropped.
+    Overdue,
 }
 
 /// Runs the job to its end and settles it.
@@ -48,19 +53,43 @@ pub(crate) async fn attempt(engine: Arc<Engine>, claimed: Claimed) {
     async {
         let end = tokio::select! {
             biased;
-            outcome = meter.measure(invoke(&engine, &row)) => End::Finished(outcome),
+            outcome = meter.measure(invoke(&engine, &row, &held)) => {
+                let is_overdue = row.left.is_some_and(|left| started.elapsed() >= left);
+                if is_overdue { End::FinishedLate(outcome) } else { End::Finished(outcome) }
+            }
             () = held.lost().cancelled() => End::Lost,
             () = engine.hard_stop.cancelled() => End::Stopped,
+            end = call_off(&row, &held, engine.settings.cancel_grace) => end,
         };
         let conclusion = conclude(&engine, &row, &held, end).await;
         report(&row, kind, &conclusion, started.elapsed(), &meter);
     }
     .instrument(span)
     .await;
+    drop(held);
+    // There is a place, and its tenant may be under its limit again.
+    engine.wake.notify_one();
+}
+
+/// Waits until the job is to end, says so to the handler, and gives it some time to clean up.
+async fn call_off(row: &JobRow, held: &Held, grace: Duration) -> End {
+    let deadline = async {
+        match row.left {
+            Some(left) => tokio::time::sleep(left).await,
+            None => std::future::pending().await,
+        }
+    };
+    let end = tokio::select! {
+        () = held.cancelled().cancelled() => End::Cancelled,
+        () = deadline => End::Overdue,
+    };
+    held.cancelled().cancel();
+    tokio::time::sleep(grace).await;
+    end
 }
 
 /// Calls the handler, unless the job's tenant is gone. A panic is an outcome like any other.
-async fn invoke(engine: &Engine, row: &JobRow) -> Outcome {
+async fn invoke(engine: &Engine, row: &JobRow, held: &Held) -> Outcome {
     if !row.is_tenant_known {
         return Outcome::Discard("its tenant does not exist".into());
     }
@@ -78,7 +107,7 @@ async fn invoke(engine: &Engine, row: &JobRow) -> Outcome {
         },
         tenant: row.tenant,
         clock: engine.clock.clone(),
-        cancelled: CancellationToken::new(),
+        cancelled: held.cancelled().clone(),
         is_visible: row.is_visible,
         db: engine.db.clone(),
         token: row.attempt.token,
@@ -114,24 +143,25 @@ async fn conclude(engine: &Engine, row: &JobRow, held: &Held, end: End) -> Concl
     let (mut word, fate) = match end {
         End::Lost => return Conclusion::LOST,
         End::Stopped => ("released", Fate::RELEASED),
+        End::Cancelled => ("cancelled", Fate::Cancelled),
+        End::Overdue => ("dead", Fate::after_deadline(None)),
+        End::FinishedLate(outcome) => (outcome.word(), Fate::after_deadline(Some(outcome))),
         End::Finished(outcome) => (outcome.word(), Fate::after(outcome, row.attempt, &engine.settings)),
     };
-    if matches!(fate, Fate::Dead { .. }) {
-        word = "dead";
-    }
     match settle(engine, row, held, &fate).await {
-        Settled::Yes => {}
+        Settled::As(state @ (State::Dead | State::Cancelled)) => word = state.as_str(),
+        Settled::As(_) => {}
         Settled::Lost => return Conclusion::LOST,
         Settled::No => word = "unsettled",
     }
     Conclusion {
         word,
-        error: fate.into_error(),
+        error: fate.error().map(str::to_owned),
     }
 }
 
 enum Settled {
-    Yes,
+    As(State),
     /// Somebody else has the job; the outcome is dropped.
     Lost,
     /// The database refused it, or did not answer until we had to go; the lease will run out.
@@ -147,8 +177,8 @@ async fn settle(engine: &Engine, row: &JobRow, held: &Held, fate: &Fate) -> Sett
     let mut n_refusals = 0;
     loop {
         match engine.settle(row, fate).await {
-            Ok(true) => return Settled::Yes,
-            Ok(false) => return Settled::Lost,
+            Ok(Some(state)) => return Settled::As(state),
+            Ok(None) => return Settled::Lost,
             Err(error) => {
                 tracing::warn!(
                     error = &error as &dyn std::error::Error,
@@ -171,7 +201,11 @@ async fn settle(engine: &Engine, row: &JobRow, held: &Held, fate: &Fate) -> Sett
 
 /// The one event of an attempt.
 fn report(row: &JobRow, kind: &'static str, conclusion: &Conclusion, elapsed: Duration, meter: &DbMeter) {
-    metrics::job_run(kind, conclusion.word).record(elapsed.as_secs_f64());
+    let queue = Queue::label(&row.queue);
+    metrics::job_run(kind, queue, conclusion.word).record(elapsed.as_secs_f64());
+    if conclusion.word == State::Dead.as_str() {
+        metrics::jobs_dead(kind, queue).increment(1);
+    }
     macro_rules! event {
         ($level:ident) => {
             tracing::$level!(

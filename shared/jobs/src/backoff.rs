@@ -27,6 +27,7 @@ mod tests {
             poll: Duration::from_secs(1),
             retry_base: Duration::from_secs(1),
             retry_max: Duration::from_mins(5),
+            cancel_grace: Duration::from_secs(5),
         }
     }
 

@@ -1,15 +1,11 @@
 //! What the loops of one worker share, and the statements they run.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use bulkhead_kernel::{
-    clock::Clock,
-    config,
-    ids::{LeaseToken, TenantId},
-};
+use bulkhead_kernel::{clock::Clock, config, ids::LeaseToken};
 use bulkhead_tenancy::{Db, DbError};
 use tokio::sync::Notify;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -18,8 +14,9 @@ use uuid::Uuid;
 use crate::{
     Registry,
     inflight::{Held, Inflight},
-    outcome::Fate,
-    store::{self, JobRow},
+    outcome::{Fate, State, is_suspect},
+    settling::Settling,
+    store::{self, JobRow, Settlement, Turn},
 };
 
 /// One worker of this process.
@@ -31,10 +28,13 @@ pub(crate) struct Engine {
     /// Fresh with every start, so that no worker is ever taken for its predecessor.
     pub(crate) name: String,
     pub(crate) inflight: Inflight,
-    /// Whose turn it was last.
-    lane: Mutex<Uuid>,
+    turn: Mutex<Turn>,
+    settling: Settling,
+    kinds: Vec<String>,
     /// Something may be due.
     pub(crate) wake: Notify,
+    /// A job under way may be cancelled.
+    pub(crate) cancels: Notify,
     /// All attempts, whichever loop started them.
     pub(crate) attempts: TaskTracker,
     /// Take no more jobs.
@@ -54,56 +54,83 @@ impl Engine {
     pub(crate) fn new(db: Db, registry: Registry, settings: config::Jobs, clock: Clock) -> Arc<Self> {
         Arc::new(Self {
             db,
+            kinds: registry.kinds().map(String::from).collect(),
             registry,
             settings,
             clock,
             name: Uuid::now_v7().to_string(),
             inflight: Inflight::default(),
-            lane: Mutex::new(Uuid::nil()),
+            turn: Mutex::default(),
+            settling: Settling::default(),
             wake: Notify::new(),
+            cancels: Notify::new(),
             attempts: TaskTracker::new(),
             soft_stop: CancellationToken::new(),
             hard_stop: CancellationToken::new(),
         })
     }
 
-    /// Leases a job that is due, of a kind that has a handler, from the tenant whose turn it is.
-    pub(crate) async fn claim(&self) -> Result<Option<Claimed>, DbError> {
-        let kinds: Vec<String> = self.registry.kinds().map(String::from).collect();
-        let lane = *self.lane.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Leases at most `limit` jobs that are due, of kinds that have a handler, from the tenants whose turn it is.
+    pub(crate) async fn claim(self: &Arc<Self>, limit: usize) -> Result<Vec<Claimed>, DbError> {
+        let limit = i32::try_from(limit).unwrap_or(i32::MAX);
+        let turn = *self.turn();
         let mut tx = self.db.control().await?;
-        let row = store::claim(tx.conn(), &kinds, &self.name, self.settings.lease, lane, 1)
-            .await?
-            .pop();
+        let rows = store::claim(tx.conn(), &self.kinds, &self.name, self.settings.lease, turn, limit).await?;
         tx.commit().await?;
-        if let Some(row) = &row {
-            *self.lane.lock().unwrap_or_else(PoisonError::into_inner) = row.tenant.map_or(Uuid::max(), TenantId::uuid);
-        }
-        Ok(row.map(|row| Claimed {
-            held: self.inflight.hold(row.id, row.attempt.token),
-            row,
-        }))
+        *self.turn() = turn.after(&rows);
+        Ok(rows.into_iter().filter_map(|row| self.take(row)).collect())
     }
 
-    /// Ends the attempt; `false` when its lease was lost before.
-    pub(crate) async fn settle(&self, row: &JobRow, fate: &Fate) -> Result<bool, DbError> {
-        let mut tx = self.db.control().await?;
-        let is_settled = store::settle(tx.conn(), row.id, row.attempt.token, fate, false).await?;
-        if *fate == Fate::RELEASED {
-            store::notify(tx.conn()).await?;
+    /// Takes a job up, unless it is suspected of killing workers and another suspect is here: which of two that die
+    /// together is to blame could not be told.
+    fn take(self: &Arc<Self>, row: JobRow) -> Option<Claimed> {
+        let is_suspect = is_suspect(row.lost_leases);
+        let is_put_off = is_suspect && self.inflight.has_suspect();
+        let held = self.inflight.hold(row.id, row.attempt.token, is_suspect && !is_put_off);
+        let claimed = Claimed { row, held };
+        if is_put_off {
+            self.hand_back(claimed, Fate::put_off(self.settings.heartbeat()));
+            return None;
         }
-        tx.commit().await?;
-        Ok(is_settled)
+        Some(claimed)
     }
 
-    /// Hands a claimed job back before it was started. Where that fails the lease runs out instead.
-    pub(crate) async fn release(&self, claimed: Claimed) {
-        if let Err(error) = self.settle(&claimed.row, &Fate::RELEASED).await {
-            tracing::warn!(
-                error = &error as &dyn std::error::Error,
-                "a claimed job could not be handed back"
-            );
-        }
+    /// Ends the attempt, with others that end now; `None` when its lease was lost before.
+    pub(crate) async fn settle(&self, row: &JobRow, fate: &Fate) -> Result<Option<State>, DbError> {
+        let settlement = Settlement {
+            job: row.id,
+            token: row.attempt.token,
+            fate: fate.clone(),
+            is_lease_lost: false,
+        };
+        self.settling.settle(&self.db, settlement).await
+    }
+
+    /// Hands a claimed job back before it was started.
+    pub(crate) fn release(self: &Arc<Self>, claimed: Claimed) {
+        self.hand_back(claimed, Fate::RELEASED);
+    }
+
+    /// Where that fails the lease runs out instead.
+    fn hand_back(self: &Arc<Self>, claimed: Claimed, fate: Fate) {
+        let engine = self.clone();
+        self.attempts.spawn(async move {
+            if let Err(error) = engine.settle(&claimed.row, &fate).await {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "a claimed job could not be handed back"
+                );
+            }
+        });
+    }
+
+    /// The name of a kind as the code spells it; the table may have any.
+    pub(crate) fn kind(&self, name: &str) -> &'static str {
+        self.registry.get(name).map_or("unknown", |(kind, _)| kind)
+    }
+
+    fn turn(&self) -> MutexGuard<'_, Turn> {
+        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Extends all leases and tells the holders of those that are gone.

@@ -11,7 +11,7 @@ pub trait Job: Serialize + DeserializeOwned + Send + Sync + 'static {
     /// enqueue.
     const KIND: &'static str;
 
-    /// Which sort of work it is, for metrics and for limits to come.
+    /// Which sort of work it is, for metrics.
     const QUEUE: Queue = Queue::Default;
 
     /// How often it may be started before it is dead, at least 1. Putting it off and handing it back do not count.
@@ -68,5 +68,11 @@ impl Queue {
             Self::Provision => "provision",
             Self::Maintenance => "maintenance",
         }
+    }
+
+    /// The label of metrics for what a row says.
+    pub(crate) fn label(name: &str) -> &'static str {
+        let known = [Self::Default, Self::Provision, Self::Maintenance].map(Self::as_str);
+        known.into_iter().find(|known| *known == name).unwrap_or("unknown")
     }
 }

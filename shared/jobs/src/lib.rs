@@ -5,9 +5,12 @@
 //! - A job belongs to the tenant of that transaction, or says outright that it belongs to the platform ([`Owner`]).
 //! - One attempt holds one lease under a token of its own. What a handler commits through [`Run::commit`] is refused
 //!   once the token is no longer the job's; a worker that was asleep can change nothing.
-//! - A worker claims only when it has a free place, and only kinds it has a handler for; other kinds wait, parked.
+//! - A worker claims only when it has a free place, and only kinds it has a handler for; other kinds wait, parked. It goes
+//!   round the tenants in a circle, so that none waits for another's backlog, and takes no more of one than its plan allows.
 //! - Every attempt ends in one [`Outcome`]. Retries wait longer and longer, in the table; attempts never exceed their
 //!   maximum, and a job whose worker died three times over it is dead.
+//! - A cancelled job that waits never runs; one that runs hears of it within 2 s and has a grace to clean up. A job whose
+//!   deadline has passed is dead, whether it waited or ran.
 //! - Jobs of a suspended or deleting tenant are parked: no claim sees them, however many there are. One that was running
 //!   when its tenant was closed is put off, which costs no attempt.
 //! - No exit of a loop ends the worker: each is started again until it is told to stop. A stop gives running jobs their
@@ -22,14 +25,18 @@
 mod attempt;
 mod backend;
 mod backoff;
+mod cancels;
+mod due;
 mod engine;
 mod enqueue;
 mod fetch;
+mod gauges;
 mod health;
 mod heartbeat;
 mod inflight;
 mod job;
 mod listen;
+mod operate;
 mod outcome;
 mod parking;
 pub mod presence;
@@ -38,6 +45,7 @@ mod rescue;
 pub mod retention;
 mod run;
 pub mod schedules;
+mod settling;
 mod store;
 mod supervise;
 mod worker;
@@ -45,7 +53,8 @@ mod worker;
 pub use enqueue::{Owner, enqueue, enqueue_as_owner, enqueue_for};
 pub use health::Health;
 pub use job::{Job, Queue};
-pub use outcome::{IntoOutcome, Outcome};
+pub use operate::{RetryError, cancel, retry};
+pub use outcome::{IntoOutcome, Outcome, State};
 pub use parking::park;
 pub use registry::{DuplicateKind, Registry};
 pub use run::{LogLevel, Run};

@@ -8,6 +8,9 @@ use crate::engine::Engine;
 
 const CHANNEL: &str = "bulkhead_jobs";
 
+/// The payload that tells of cancelled jobs; any other tells of due ones.
+const CANCEL: &str = "cancel";
+
 /// Between two tries to listen again.
 const RETRY: Duration = Duration::from_millis(500);
 
@@ -31,8 +34,12 @@ pub(crate) async fn run(engine: Arc<Engine>) {
 async fn listen(engine: &Engine) -> Result<(), DbError> {
     let mut listener = engine.db.listen(CHANNEL).await?;
     engine.wake.notify_one();
-    while listener.try_recv().await?.is_some() {
-        engine.wake.notify_one();
+    engine.cancels.notify_one();
+    while let Some(notification) = listener.try_recv().await? {
+        match notification.payload() {
+            CANCEL => engine.cancels.notify_one(),
+            _ => engine.wake.notify_one(),
+        }
     }
     Ok(())
 }

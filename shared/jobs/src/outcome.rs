@@ -94,6 +94,41 @@ pub(crate) fn chain(error: &dyn Error) -> String {
     text
 }
 
+/// The state of a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum State {
+    /// Waits for its time, its turn, or its tenant.
+    Queued,
+    /// A worker has it.
+    Running,
+    /// Finished with success.
+    Done,
+    /// Finished without success, for a person to look at.
+    Dead,
+    /// Somebody did not want it any more.
+    Cancelled,
+}
+
+impl State {
+    const ALL: [Self; 5] = [Self::Queued, Self::Running, Self::Done, Self::Dead, Self::Cancelled];
+
+    /// The name in the table.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Running => "running",
+            Self::Done => "done",
+            Self::Dead => "dead",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
+    pub(crate) fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.as_str() == name)
+    }
+}
+
 /// What becomes of the job's row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Fate {
@@ -107,6 +142,8 @@ pub(crate) enum Fate {
     },
     /// Finished without success; kept for a person to look at.
     Dead { error: String },
+    /// Nobody wants it any more, and its handler did not end in time.
+    Cancelled,
 }
 
 impl Fate {
@@ -116,6 +153,15 @@ impl Fate {
         is_refunded: true,
         error: None,
     };
+
+    /// Handed back before it was started, since another suspect runs here.
+    pub(crate) const fn put_off(delay: Duration) -> Self {
+        Self::Queued {
+            delay,
+            is_refunded: true,
+            error: None,
+        }
+    }
 
     /// What follows from an outcome.
     pub(crate) fn after(outcome: Outcome, attempt: Attempt, settings: &config::Jobs) -> Self {
@@ -142,11 +188,31 @@ impl Fate {
         Self::again_or_dead("the lease ran out: its worker died or stood still", attempt, settings)
     }
 
-    /// The error that goes with it.
-    pub(crate) fn into_error(self) -> Option<String> {
+    /// What follows from an outcome after the deadline, or from none: nothing but success is of use now.
+    pub(crate) fn after_deadline(outcome: Option<Outcome>) -> Self {
+        let error = match outcome {
+            Some(Outcome::Done) => return Self::Done,
+            Some(Outcome::Retry(error) | Outcome::Discard(error)) => storable(&format!("{OVERDUE}: {error}")),
+            Some(Outcome::Snooze(_)) | None => OVERDUE.into(),
+        };
+        Self::Dead { error }
+    }
+
+    /// The state of the job afterwards, unless somebody cancelled it meanwhile.
+    pub(crate) const fn state(&self) -> State {
         match self {
-            Self::Done => None,
-            Self::Queued { error, .. } => error,
+            Self::Done => State::Done,
+            Self::Queued { .. } => State::Queued,
+            Self::Dead { .. } => State::Dead,
+            Self::Cancelled => State::Cancelled,
+        }
+    }
+
+    /// The error that goes with it.
+    pub(crate) fn error(&self) -> Option<&str> {
+        match self {
+            Self::Done | Self::Cancelled => None,
+            Self::Queued { error, .. } => error.as_deref(),
             Self::Dead { error } => Some(error),
         }
     }
@@ -164,8 +230,17 @@ impl Fate {
     }
 }
 
+/// Why a job is dead that came to nothing in its time.
+pub(crate) const OVERDUE: &str = "its deadline has passed";
+
 /// How often a worker may die over one job.
 const MAX_LOST_LEASES: u16 = 3;
+
+/// Whether one more death makes it dead. Such a job runs beside no other such job: of two that died together three times
+/// one may be innocent.
+pub(crate) const fn is_suspect(lost_leases: u16) -> bool {
+    lost_leases + 1 >= MAX_LOST_LEASES
+}
 
 /// Which attempt it was.
 #[derive(Debug, Clone, Copy)]
@@ -202,6 +277,7 @@ mod tests {
             poll: Duration::from_secs(1),
             retry_base: Duration::from_secs(1),
             retry_max: Duration::from_mins(5),
+            cancel_grace: Duration::from_secs(5),
         }
     }
 
@@ -270,6 +346,31 @@ mod tests {
             error: None,
         };
         assert_eq!(fate, expected);
+    }
+
+    #[test]
+    fn after_the_deadline_only_success_counts() {
+        assert_eq!(Fate::after_deadline(Some(Outcome::Done)), Fate::Done);
+        for outcome in [
+            None,
+            Some(Outcome::Snooze(Duration::ZERO)),
+            Some(Outcome::Retry("why".into())),
+            Some(Outcome::Discard("why".into())),
+        ] {
+            let fate = Fate::after_deadline(outcome);
+            assert!(
+                matches!(&fate, Fate::Dead { error } if error.starts_with(OVERDUE)),
+                "{fate:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn every_state_is_known_by_its_name() {
+        for state in State::ALL {
+            assert_eq!(State::parse(state.as_str()), Some(state));
+        }
+        assert_eq!(State::parse("asleep"), None);
     }
 
     #[test]

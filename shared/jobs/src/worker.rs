@@ -1,6 +1,6 @@
 //! The worker: an apalis worker over our backend, and the loops around it.
 
-use std::{sync::Arc, time::Duration};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use apalis::layers::WorkerBuilderExt;
 use apalis_core::worker::{builder::WorkerBuilder, ext::parallelize::ParallelizeLayer};
@@ -17,8 +17,9 @@ use crate::{
     DuplicateKind, Health, Registry,
     attempt::attempt,
     backend::{JobBackend, demands},
+    cancels, due,
     engine::{Claimed, Engine},
-    fetch, heartbeat, listen, presence, rescue,
+    fetch, gauges, heartbeat, listen, presence, rescue,
     supervise::supervise,
 };
 
@@ -98,30 +99,31 @@ impl Worker {
     }
 }
 
-/// The loops beside the one that runs jobs. Leases are extended until `drained`.
-fn background(engine: &Arc<Engine>, concurrency: usize, drained: &CancellationToken) -> [JoinHandle<()>; 4] {
-    let [listening, rescuing, beating, living] = [(); 4].map(|()| engine.clone());
-    let drained = drained.clone();
-    [
-        tokio::spawn(async move {
-            supervise("listen", &listening.soft_stop, || listen::run(listening.clone())).await;
-        }),
-        tokio::spawn(async move {
-            supervise("rescue", &rescuing.soft_stop, || rescue::run(rescuing.clone())).await;
-        }),
-        tokio::spawn(async move {
-            supervise("presence", &living.soft_stop, || {
-                presence::run(living.clone(), concurrency)
-            })
-            .await;
-        }),
-        tokio::spawn(async move {
-            supervise("heartbeat", &drained, || {
-                heartbeat::run(beating.clone(), drained.clone())
-            })
-            .await;
-        }),
+/// The loops beside the one that runs jobs. Leases are extended and cancels heard of until `drained`.
+fn background(engine: &Arc<Engine>, concurrency: usize, drained: &CancellationToken) -> Vec<JoinHandle<()>> {
+    let soft_stop = &engine.soft_stop;
+    vec![
+        keep("listen", engine, soft_stop, |engine, _| listen::run(engine)),
+        keep("due", engine, soft_stop, |engine, _| due::run(engine)),
+        keep("rescue", engine, soft_stop, |engine, _| rescue::run(engine)),
+        keep("gauges", engine, soft_stop, |engine, _| gauges::run(engine)),
+        keep("presence", engine, soft_stop, move |engine, _| presence::run(engine, concurrency)),
+        keep("heartbeat", engine, drained, heartbeat::run),
+        keep("cancels", engine, drained, cancels::run),
     ]
+}
+
+fn keep<Fut>(
+    name: &'static str,
+    engine: &Arc<Engine>,
+    stop: &CancellationToken,
+    run: impl Fn(Arc<Engine>, CancellationToken) -> Fut + Send + Sync + 'static,
+) -> JoinHandle<()>
+where
+    Fut: Future<Output = ()> + Send + 'static,
+{
+    let (engine, stop) = (engine.clone(), stop.clone());
+    tokio::spawn(async move { supervise(name, &stop, || run(engine.clone(), stop.clone())).await })
 }
 
 /// One life of the apalis worker and of the task that claims for it; when either ends, both do. Attempts go on, tracked
@@ -130,8 +132,7 @@ async fn generation(engine: Arc<Engine>, concurrency: usize, health: Health) {
     let (demand, demanded) = demands();
     let (returning, spawning, running) = (engine.clone(), engine.clone(), engine.clone());
     let backend = JobBackend::new(demand, move |unwanted: Claimed| {
-        let engine = returning.clone();
-        returning.attempts.spawn(async move { engine.release(unwanted).await });
+        returning.release(unwanted);
     });
     let worker = WorkerBuilder::new(engine.name.as_str())
         .backend(backend)
@@ -144,7 +145,7 @@ async fn generation(engine: Arc<Engine>, concurrency: usize, health: Health) {
             tracing::warn!(%error, "the apalis worker ended");
         }
     }));
-    loops.spawn(fetch::serve(engine.clone(), demanded));
+    loops.spawn(fetch::serve(engine.clone(), concurrency, demanded));
     health.set(!engine.soft_stop.is_cancelled());
     let ended = loops.join_next().await;
     health.set(false);

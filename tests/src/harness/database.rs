@@ -80,6 +80,12 @@ impl TestDb {
         Self { name, server }
     }
 
+    /// The database that another process of the test made.
+    pub fn existing(name: String) -> Self {
+        let server = test_env("TEST_DATABASE_URL");
+        Self { name, server }
+    }
+
     /// Another hold on the same database.
     pub fn another(&self) -> Self {
         Self {

@@ -1,7 +1,11 @@
 //! Background jobs over a real table: what is promised to those who enqueue and to those who handle.
 
+mod aborts;
+mod cancel;
 mod closed;
 mod enqueue;
+mod fair;
+mod gauges;
 mod leases;
 mod outcomes;
 mod parking;
@@ -20,7 +24,11 @@ use std::{
 };
 
 use bulkhead_jobs::{Health, Job, Owner, Registry, Worker, enqueue_for};
-use bulkhead_kernel::{config::Jobs, ids::JobId, origin::Origin};
+use bulkhead_kernel::{
+    config::Jobs,
+    ids::{JobId, TenantId},
+    origin::Origin,
+};
 use bulkhead_tenancy::Db;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -88,6 +96,7 @@ fn quick() -> Jobs {
         poll: Duration::from_millis(20),
         retry_base: Duration::from_millis(20),
         retry_max: Duration::from_secs(1),
+        cancel_grace: Duration::from_millis(300),
     }
 }
 
@@ -168,6 +177,14 @@ async fn count(test: &TestDb, kind: &str) -> i64 {
         .fetch_one(&mut test.connect("postgres").await)
         .await
         .unwrap()
+}
+
+/// Enqueues for a tenant, from outside of it.
+async fn submit_for<J: Job>(db: &Db, tenant: TenantId, job: &J) -> JobId {
+    let mut tx = db.control().await.unwrap();
+    let id = enqueue_for(&origin(), &mut tx, Owner::Tenant(tenant), job).await;
+    tx.commit().await.unwrap();
+    id.unwrap().unwrap()
 }
 
 /// Enqueues for the platform.

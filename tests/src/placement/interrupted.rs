@@ -95,6 +95,7 @@ fn worker(db: Db, marks: &Marks, stop: &CancellationToken) -> tokio::task::JoinH
         poll: Duration::from_millis(50),
         retry_base: Duration::from_millis(20),
         retry_max: Duration::from_secs(1),
+        cancel_grace: Duration::from_millis(300),
     };
     let worker = Worker::new(db, registry, &settings).unwrap();
     tokio::spawn(worker.run(stop.clone()))

@@ -93,15 +93,31 @@ pub(super) async fn list_unknown(conn: &mut PgConnection) -> Result<Vec<Unknown>
     Ok(rows)
 }
 
-/// Kinds of which jobs wait in sight of the claims, beside those that are known.
+/// Kinds of which jobs wait in sight of the claims, beside those that are known. Steps from kind to kind through the index,
+/// however many jobs there are of each.
 pub(super) async fn list_queued_beside(conn: &mut PgConnection, known: &[String]) -> Result<Vec<String>, DbError> {
     let kinds = sqlx::query_scalar!(
         r#"
-        SELECT DISTINCT kind
-        FROM control.jobs
-        WHERE state = 'queued'
-          AND NOT is_parked
-          AND kind <> ALL ($1)
+        WITH RECURSIVE kinds AS (
+            (SELECT j.kind FROM control.jobs AS j WHERE j.state = 'queued' ORDER BY j.kind LIMIT 1)
+            UNION ALL
+            SELECT (SELECT j.kind
+                    FROM control.jobs AS j
+                    WHERE j.state = 'queued'
+                      AND j.kind > k.kind
+                    ORDER BY j.kind
+                    LIMIT 1)
+            FROM kinds AS k
+            WHERE k.kind IS NOT NULL
+        )
+        SELECT k.kind AS "kind!"
+        FROM kinds AS k
+        WHERE k.kind <> ALL ($1)
+          AND EXISTS (SELECT
+                      FROM control.jobs AS j
+                      WHERE j.state = 'queued'
+                        AND j.kind = k.kind
+                        AND NOT j.is_parked)
         "#,
         known,
     )

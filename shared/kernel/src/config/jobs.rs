@@ -15,6 +15,8 @@ pub struct Jobs {
     pub retry_base: Duration,
     /// The longest wait between two retries.
     pub retry_max: Duration,
+    /// What a handler may take to clean up after it was told to end.
+    pub cancel_grace: Duration,
 }
 
 /// How long finished jobs are kept, of the same section.
@@ -42,6 +44,7 @@ impl Jobs {
             poll: section.millis("poll_ms", 1..=3_600_000),
             retry_base: section.millis("retry_base_ms", 1..=3_600_000),
             retry_max: section.millis("retry_max_ms", 1..=86_400_000),
+            cancel_grace: section.millis("cancel_grace_ms", 1..=300_000),
         };
         if jobs.retry_base > jobs.retry_max {
             section.refuse("retry_base_ms", "must not be more than retry_max_ms");

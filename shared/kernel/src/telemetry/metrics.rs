@@ -25,12 +25,15 @@ const CLUSTER_CAP: &str = "bulkhead_cluster_cap";
 const CLUSTER_RATIO: &str = "bulkhead_cluster_used_ratio";
 const REDIS_UP: &str = "redis_up";
 const JOB_RUN: &str = "job_run_seconds";
-const JOB_LOST_LEASES: &str = "jobs_lost_leases_total";
 const JOB_RETIRED: &str = "jobs_retired_runs_total";
 const JOB_UNKNOWN: &str = "jobs_unknown";
 const SCHEDULE_LATENESS: &str = "schedule_lateness_seconds";
 const SCHEDULES_OVERDUE: &str = "schedules_overdue_seconds";
 const SCHEDULES_PAUSED: &str = "schedules_paused";
+const JOBS_RESCUED: &str = "jobs_rescued_total";
+const JOBS_DEAD: &str = "jobs_dead_total";
+const JOBS_DEPTH: &str = "jobs_depth";
+const JOBS_OLDEST_WAIT: &str = "jobs_oldest_wait_seconds";
 
 /// For what a caller waits for; in seconds.
 const LATENCY: &[f64] = &[
@@ -138,8 +141,24 @@ fn describe() {
         Unit::Count,
         "1 while Redis answers, 0 while everything goes on without it."
     );
+    describe_jobs();
+}
+
+fn describe_jobs() {
+    use ::metrics::{describe_counter, describe_gauge, describe_histogram};
     describe_histogram!(JOB_RUN, Unit::Seconds, "One attempt at a job.");
-    describe_counter!(JOB_LOST_LEASES, Unit::Count, "Jobs whose lease ran out while they ran.");
+    describe_counter!(JOBS_RESCUED, Unit::Count, "Jobs whose lease ran out while they ran.");
+    describe_counter!(JOBS_DEAD, Unit::Count, "Jobs that ended without success.");
+    describe_gauge!(
+        JOBS_DEPTH,
+        Unit::Count,
+        "Jobs in a state, up to 10000; all workers tell the same."
+    );
+    describe_gauge!(
+        JOBS_OLDEST_WAIT,
+        Unit::Seconds,
+        "How long the job that has been due longest has been due."
+    );
     describe_schedules();
 }
 
@@ -311,14 +330,30 @@ pub fn redis_up() -> Gauge {
     ::metrics::gauge!(REDIS_UP)
 }
 
-/// Duration of one attempt at a job of `kind` that ended as `outcome`.
-pub fn job_run(kind: &'static str, outcome: &'static str) -> Histogram {
-    ::metrics::histogram!(JOB_RUN, "kind" => kind, "outcome" => outcome)
+/// Duration of one attempt at a job of `kind` in `queue` that ended as `outcome`.
+pub fn job_run(kind: &'static str, queue: &'static str, outcome: &'static str) -> Histogram {
+    ::metrics::histogram!(JOB_RUN, "kind" => kind, "queue" => queue, "outcome" => outcome)
 }
 
 /// Jobs whose lease ran out while they ran.
-pub fn jobs_lost_leases() -> Counter {
-    ::metrics::counter!(JOB_LOST_LEASES)
+pub fn jobs_rescued(kind: &'static str, queue: &'static str) -> Counter {
+    ::metrics::counter!(JOBS_RESCUED, "kind" => kind, "queue" => queue)
+}
+
+/// Jobs that ended without success.
+pub fn jobs_dead(kind: &'static str, queue: &'static str) -> Counter {
+    ::metrics::counter!(JOBS_DEAD, "kind" => kind, "queue" => queue)
+}
+
+/// Jobs of a cluster in `state`: queued, delayed, parked, running or dead.
+pub fn jobs_depth(cluster: &str, kind: &str, queue: &'static str, state: &'static str) -> Gauge {
+    let (cluster, kind) = (cluster.to_owned(), kind.to_owned());
+    ::metrics::gauge!(JOBS_DEPTH, "cluster" => cluster, "kind" => kind, "queue" => queue, "state" => state)
+}
+
+/// How long the job that has been due longest has been due.
+pub fn jobs_oldest_wait(cluster: &str, kind: &str, queue: &'static str) -> Gauge {
+    ::metrics::gauge!(JOBS_OLDEST_WAIT, "cluster" => cluster.to_owned(), "kind" => kind.to_owned(), "queue" => queue)
 }
 
 /// Runs of a `kind` that nothing enqueues any more.

@@ -203,11 +203,11 @@ fn metrics_are_rendered_with_buckets_and_bounded_labels() {
     metrics::db_pool_in_use("tenant").set(3.0);
     metrics::db_pool_waiters("tenant").set(0.0);
     metrics::db_acquire("tenant").record(0.0001);
-    metrics::job_run("tenants.onboard", "done").record(42.0);
-    metrics::jobs_lost_leases().increment(1);
+    metrics::job_run("tenants.onboard", "provision", "done").record(42.0);
+    metrics::jobs_rescued("tenants.onboard", "provision").increment(1);
     let again = metrics::install().render();
     assert!(
-        again.contains("jobs_lost_leases_total 1"),
+        again.contains("jobs_rescued_total{"),
         "one set per process, in\n{again}"
     );
     let text = handle.render();
@@ -218,8 +218,8 @@ fn metrics_are_rendered_with_buckets_and_bounded_labels() {
         r#"db_pool_in_use{pool="tenant"} 3"#,
         r#"db_pool_waiters{pool="tenant"} 0"#,
         r#"db_acquire_seconds_bucket{pool="tenant",le="0.0005"} 1"#,
-        r#"job_run_seconds_bucket{kind="tenants.onboard",outcome="done",le="60"} 1"#,
-        "jobs_lost_leases_total 1",
+        r#"job_run_seconds_bucket{kind="tenants.onboard",queue="provision",outcome="done",le="60"} 1"#,
+        r#"jobs_rescued_total{kind="tenants.onboard",queue="provision"} 1"#,
         "# HELP db_acquire_seconds Wait for a connection to the database.",
     ] {
         assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");

@@ -70,7 +70,7 @@ pub(super) const GRANTED: &[(&str, &str, &str)] = &[
         "the same from a transaction on control",
     ),
     (
-        "control.claim_jobs(text[],text,bigint,uuid,integer)",
+        "control.claim_jobs(text[],text,bigint,uuid,integer,integer)",
         "bulkhead_control",
         "with the caller's own rights; that login writes the table anyway",
     ),

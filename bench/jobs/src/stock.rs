@@ -1,0 +1,80 @@
+//! An apalis worker over stock apalis-postgres: its defaults, but batches as large as they help, and woken by notifications.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
+    time::{Duration, Instant},
+};
+
+use apalis::{layers::WorkerBuilderExt, prelude::BoxDynError};
+use apalis_core::{
+    backend::TaskSink,
+    task::builder::TaskBuilder,
+    worker::{builder::WorkerBuilder, ext::parallelize::ParallelizeLayer},
+};
+use apalis_postgres::{Config, PgPool, PostgresStorage};
+use sqlx::postgres::PgPoolOptions;
+use tokio::sync::Notify;
+
+use crate::database::Server;
+
+const QUEUE: &str = "bench";
+
+/// Jobs it fetches at once; it keeps a buffer.
+const BATCH: usize = 100;
+
+pub(crate) struct Stock<'a> {
+    server: &'a Server,
+    pool: PgPool,
+    places: usize,
+}
+
+impl<'a> Stock<'a> {
+    pub(crate) async fn new(server: &'a Server, places: usize) -> anyhow::Result<Self> {
+        // It holds one connection for itself at times.
+        let connections = u32::try_from(places)?.max(2);
+        let pool = PgPoolOptions::new()
+            .max_connections(connections)
+            .connect(&server.url("postgres"))
+            .await?;
+        PostgresStorage::setup(&pool).await?;
+        Ok(Self { server, pool, places })
+    }
+
+    /// Jobs in a second.
+    pub(crate) async fn rate(&self, n_jobs: usize) -> anyhow::Result<f64> {
+        self.server.run("TRUNCATE apalis.jobs CASCADE").await?;
+        let config = || Config::default().queue(QUEUE).batch_size(BATCH).persist_results(false);
+        let mut storage = PostgresStorage::<usize>::new(&self.pool).with_config(config());
+        let tasks: Vec<_> = (0..n_jobs).map(|n| TaskBuilder::new(n).build()).collect();
+        let mut tasks = futures_util::stream::iter(tasks);
+        storage.push_all(&mut tasks).await?;
+        self.server.run("VACUUM ANALYZE apalis.jobs").await?;
+        let (n_run, one_run) = (Arc::new(AtomicUsize::new(0)), Arc::new(Notify::new()));
+        let (running, telling) = (n_run.clone(), one_run.clone());
+        let began = Instant::now();
+        let worker = WorkerBuilder::new(format!("bench-{}", uuid::Uuid::now_v7()))
+            .backend(PostgresStorage::<usize>::new(&self.pool).with_config(config()))
+            .concurrency(self.places)
+            .layer(ParallelizeLayer::new(tokio::spawn))
+            .build(move |_: usize| {
+                running.fetch_add(1, SeqCst);
+                telling.notify_one();
+                async { Ok::<_, BoxDynError>(()) }
+            });
+        let task = tokio::spawn(async move {
+            let _ = worker.run().await;
+        });
+        while n_run.load(SeqCst) < n_jobs {
+            one_run.notified().await;
+        }
+        let done = format!("SELECT count(*) FROM apalis.jobs WHERE status = 'Done' AND job_type = '{QUEUE}'");
+        let settled = self.server.until(&done, i64::try_from(n_jobs)?);
+        tokio::time::timeout(Duration::from_secs(60), settled).await??;
+        let took = began.elapsed().as_secs_f64();
+        task.abort();
+        Ok(n_jobs as f64 / took)
+    }
+}
