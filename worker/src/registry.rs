@@ -3,7 +3,7 @@
 use bulkhead_compute::{reconcile::Reconciler, vms::ReconcileVm};
 use bulkhead_iam::{invitations::jobs::SendInvitation, members::jobs::CopyNames};
 use bulkhead_jobs::Registry;
-use bulkhead_kernel::config::Config;
+use bulkhead_kernel::{clock::Clock, config::Config};
 use bulkhead_mail::{Mailer, jobs::SendMail};
 use bulkhead_tenancy::{Db, Lineage};
 use bulkhead_tenants::{
@@ -13,10 +13,14 @@ use bulkhead_tenants::{
     },
     jobs::{MoveTenant, OnboardTenant, RunMigrations},
 };
+use bulkhead_webhooks::{
+    Courier,
+    jobs::{DeliverWebhook, ReplayWebhook},
+};
 
 use crate::{
     ServeError,
-    handlers::{archives as archive_jobs, invitations, mail, members, migrations, tenants, vms},
+    handlers::{archives as archive_jobs, invitations, mail, members, migrations, tenants, vms, webhooks},
     reconcilers,
 };
 
@@ -27,6 +31,8 @@ pub struct Parts {
     pub mailer: Mailer,
     /// Where archives of tenants lie.
     pub archives: Archives,
+    /// Calls webhooks.
+    pub courier: Courier,
     /// The loop over virtual machines.
     pub machines: Reconciler,
     /// What leads tenants from version to version.
@@ -39,6 +45,7 @@ impl Parts {
         Ok(Self {
             mailer: Mailer::new(&config.mail).map_err(ServeError::Mail)?,
             archives: Archives::new(&config.archives),
+            courier: Courier::new(config, Clock::system()),
             machines: reconcilers::vms::reconciler(db, config).map_err(ServeError::Driver)?,
             lineage: Lineage::product().clone(),
         })
@@ -50,6 +57,7 @@ pub fn registry(parts: Parts) -> Registry {
     let Parts {
         mailer,
         archives,
+        courier,
         machines,
         lineage,
     } = parts;
@@ -65,4 +73,6 @@ pub fn registry(parts: Parts) -> Registry {
         .handle::<MoveTenant, _, _>(tenants::carry_out_move)
         .handle::<OnboardTenant, _, _>(tenants::onboard)
         .handle::<ReconcileVm, _, _>(move |run, job| vms::reconcile(run, job, machines.clone()))
+        .handle::<DeliverWebhook, _, _>(move |run, job| webhooks::deliver(run, job, courier.clone()))
+        .handle::<ReplayWebhook, _, _>(webhooks::replay)
 }

@@ -10,8 +10,8 @@ use bulkhead_iam::permissions::Permission;
 use bulkhead_kernel::{
     fault::Code,
     ids::{
-        ApiKeyId, ExportId, IdentityId, ImportId, InvitationId, MigrationRunId, MoveId, ReceiptId, ResourceId, RoleId,
-        SessionId, SupportAccessId, TenantId, VmId,
+        ApiKeyId, ExportId, IdentityId, ImportId, InvitationId, MessageId, MigrationRunId, MoveId, ReceiptId,
+        ResourceId, RoleId, SessionId, SupportAccessId, TenantId, VmId, WebhookId,
     },
 };
 
@@ -56,6 +56,14 @@ impl Thing for VmId {
 }
 
 impl Thing for ResourceId {
+    const MISSING: Code = Code::NotFound;
+}
+
+impl Thing for WebhookId {
+    const MISSING: Code = Code::NotFound;
+}
+
+impl Thing for MessageId {
     const MISSING: Code = Code::NotFound;
 }
 

@@ -7,3 +7,4 @@ pub(crate) mod members;
 pub(crate) mod migrations;
 pub(crate) mod tenants;
 pub(crate) mod vms;
+pub(crate) mod webhooks;
