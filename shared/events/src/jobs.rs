@@ -1,7 +1,7 @@
 //! The background work that an event causes.
 
 use bulkhead_jobs::Job;
-use bulkhead_kernel::ids::{MessageId, WebhookId};
+use bulkhead_kernel::ids::{MessageId, TenantId, WebhookId};
 use serde::{Deserialize, Serialize};
 
 /// Tells one webhook of one event. The job lives until that has worked or is given up: between attempts it is put off,
@@ -19,6 +19,10 @@ pub struct DeliverWebhook {
 impl Job for DeliverWebhook {
     const KIND: &'static str = "webhooks.deliver";
     const MAX_ATTEMPTS: u16 = 100;
+
+    fn may_belong_to(&self, tenant: Option<TenantId>) -> bool {
+        tenant.is_some()
+    }
 
     fn unique_key(&self) -> Option<String> {
         Some(format!("{}:{}:{}", self.webhook_id, self.message_id, self.round))

@@ -1,7 +1,7 @@
 //! The background work of webhooks besides [`DeliverWebhook`].
 
 use bulkhead_jobs::{Job, Queue};
-use bulkhead_kernel::ids::WebhookId;
+use bulkhead_kernel::ids::{TenantId, WebhookId};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +21,10 @@ pub struct ReplayWebhook {
 impl Job for ReplayWebhook {
     const KIND: &'static str = "webhooks.replay";
     const QUEUE: Queue = Queue::Maintenance;
+
+    fn may_belong_to(&self, tenant: Option<TenantId>) -> bool {
+        tenant.is_some()
+    }
 
     fn unique_key(&self) -> Option<String> {
         Some(format!("{}:{}", self.webhook_id, self.until.timestamp_micros()))

@@ -31,7 +31,8 @@ use bulkhead_outbound::Policy;
 pub use courier::Courier;
 pub use error::WebhookError;
 pub use model::{
-    Attempt, Changes, Delivery, DeliveryFilter, MAX_OVERLAP_SECS, Minted, NewWebhook, Replayed, State, Webhook,
+    Answered, Attempt, Changes, Delivery, DeliveryFilter, MAX_OVERLAP_SECS, Minted, NewWebhook, Replayed, State,
+    Webhook,
 };
 pub use replays::{replay, replay_since};
 pub use service::close_imported;

@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 /// A webhook that somebody wants.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-#[schema(example = json!({"url": "https://hooks.example.com/bulkhead", "description": "Billing",
+#[schema(example = json!({"url": "https://hooks.example/bulkhead", "description": "Billing",
     "event_types": ["member.added", "member.removed"]}))]
 pub struct CreateWebhook {
     /// https or http on the public internet, port 443 or 80, up to 2048 bytes.
@@ -107,7 +107,7 @@ impl From<Replayed> for ReplayBody {
 /// Where the tenant is told of events.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Webhook, example = json!({"id": "whk_0190a1b2c3d4e5f60718293a4b5c6d7e",
-    "url": "https://hooks.example.com/bulkhead", "description": "Billing",
+    "url": "https://hooks.example/bulkhead", "description": "Billing",
     "event_types": ["member.added", "member.removed"], "is_enabled": true, "disabled_reason": null,
     "previous_secret_until": null, "failing_since": null, "version": 1,
     "created_by": "usr_0190a1b2c3d4e5f60718293a4b5c6d7e", "created_at": "2026-11-20T12:00:00Z",
@@ -154,7 +154,7 @@ impl From<Webhook> for WebhookBody {
 /// A webhook with its new secret.
 #[derive(Serialize, ToSchema)]
 #[schema(example = json!({"id": "whk_0190a1b2c3d4e5f60718293a4b5c6d7e",
-    "url": "https://hooks.example.com/bulkhead", "description": "Billing",
+    "url": "https://hooks.example/bulkhead", "description": "Billing",
     "event_types": ["member.added", "member.removed"], "is_enabled": true, "disabled_reason": null,
     "previous_secret_until": null, "failing_since": null, "version": 1,
     "created_by": "usr_0190a1b2c3d4e5f60718293a4b5c6d7e", "created_at": "2026-11-20T12:00:00Z",
