@@ -27,7 +27,10 @@ async fn types(receiver: &Receiver, n: usize) -> Vec<String> {
         .iter()
         .map(|message| message.json())
         .collect();
-    messages.sort_by_key(|message| message["timestamp"].as_str().unwrap().to_owned());
+    messages.sort_by_key(|message| {
+        let at = message["timestamp"].as_str().unwrap();
+        at.parse::<chrono::DateTime<chrono::Utc>>().unwrap()
+    });
     messages
         .iter()
         .map(|message| message["type"].as_str().unwrap().to_owned())
@@ -42,7 +45,7 @@ async fn what_happens_to_members_roles_and_machines_is_told() {
     let made = ada.client.post(PATH, &new).await.expect(201);
     let secret = made["secret"].as_str().unwrap();
 
-    let role = json!({"name": "deployers", "permissions": ["vm:read"]});
+    let role = json!({"name": "deployers", "permission_ids": ["vm:read"]});
     let role = ada.client.post("/api/v1/roles", &role).await.expect(201);
     let role_path = format!("/api/v1/roles/{}", role["id"].as_str().unwrap());
     let wider = json!({"description": "who deploy"});
