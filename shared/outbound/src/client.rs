@@ -59,7 +59,7 @@ pub struct Outbound {
     policy: Policy,
     resolver: Arc<dyn Resolve>,
     dialler: Arc<dyn Dial>,
-    tls: TlsConnector,
+    pub(crate) tls: TlsConnector,
 }
 
 impl Outbound {

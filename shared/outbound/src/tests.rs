@@ -12,6 +12,14 @@ use async_trait::async_trait;
 use bulkhead_kernel::config;
 use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use tokio_rustls::{
+    TlsAcceptor, TlsConnector,
+    rustls::{
+        ClientConfig, RootCertStore, ServerConfig,
+        crypto::aws_lc_rs,
+        pki_types::{CertificateDer, PrivatePkcs8KeyDer},
+    },
+};
 
 use crate::{Call, Dial, Outbound, OutboundError, Policy, Refusal, Resolve, Stream, Target};
 
@@ -476,4 +484,58 @@ async fn who_speaks_no_http_or_no_tls_has_not_answered() {
     let (hello, answer, _end) = converse("https://good.example/", call, "HTTP/1.1 200 OK\r\n\r\n").await;
     assert!(matches!(answer, Err(OutboundError::Tls(_))));
     assert!(hello.contains("good.example"), "the name goes with the hello");
+}
+
+/// What a server with the certificate of good.example says to a call of this URL, as one who trusts its maker or the usual
+/// makers alone.
+async fn protected(url: &str, is_trusted: bool) -> Result<crate::Answer, OutboundError> {
+    let line = Arc::new(Line::default());
+    let names = Arc::new(Names(Mutex::new(
+        ["good.example", "other.example"]
+            .map(|name| (name.to_owned(), vec![vec!["93.184.216.34"]]))
+            .into(),
+    )));
+    let mut client = Outbound::with(policy(), names, line.clone());
+    if is_trusted {
+        let mut roots = RootCertStore::empty();
+        let maker = include_bytes!("../testdata/ca.der").as_slice();
+        roots.add(CertificateDer::from(maker)).unwrap();
+        let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()));
+        let config = config.with_safe_default_protocol_versions().unwrap();
+        let config = config.with_root_certificates(roots).with_no_client_auth();
+        client.tls = TlsConnector::from(Arc::new(config));
+    }
+    let certificate = CertificateDer::from(include_bytes!("../testdata/good.example.der").as_slice());
+    let key = PrivatePkcs8KeyDer::from(include_bytes!("../testdata/good.example.key.der").as_slice());
+    let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()));
+    let config = config
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth();
+    let config = config.with_single_cert(vec![certificate], key.into()).unwrap();
+    let target = Target::parse(url, &policy()).unwrap();
+    let serving = async {
+        let end = loop {
+            match line.end() {
+                Some(end) => break end,
+                None => tokio::task::yield_now().await,
+            }
+        };
+        if let Ok(mut stream) = TlsAcceptor::from(Arc::new(config)).accept(end).await {
+            let mut head = vec![0; 4_096];
+            let _ = stream.read(&mut head).await;
+            let _ = stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await;
+        }
+    };
+    tokio::join!(client.send(call(&target)), serving).0
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_cannot_prove_a_name_is_not_talked_to() {
+    let answer = protected("https://good.example/", true).await;
+    assert_eq!(answer.unwrap().status(), 204);
+    for (url, is_trusted) in [("https://other.example/", true), ("https://good.example/", false)] {
+        let refused = protected(url, is_trusted).await;
+        assert!(matches!(refused, Err(OutboundError::Tls(_))), "{url}");
+    }
 }

@@ -34,9 +34,6 @@ use crate::{
 /// The part of an answer that is kept.
 const KEPT_BYTES: usize = 1_024;
 
-/// How long a delivery waits for a place.
-const BUSY: Duration = Duration::from_secs(1);
-
 /// Events removed with each attempt: more than can come with it.
 const PRUNED: i64 = 10;
 
@@ -85,8 +82,9 @@ impl Courier {
     /// attempt. A worker that dies after the endpoint's yes makes the same message go out twice, under the same id.
     #[instrument(name = "webhooks.deliver", skip_all)]
     pub async fn deliver(&self, run: &Run, job: DeliverWebhook) -> Outcome {
-        let Some(_place) = self.0.places.take(job.webhook_id) else {
-            return Outcome::Snooze(BUSY);
+        let _place = match self.0.places.take(job.webhook_id) {
+            Ok(place) => place,
+            Err(wait) => return Outcome::Snooze(wait),
         };
         match self.carry(run, job).await {
             Ok(Some(wait)) => Outcome::Snooze(wait),
