@@ -160,7 +160,7 @@ impl Outbound {
 
 /// The roots of Mozilla and no others: what this machine trusts besides is no stranger's business.
 fn tls() -> ClientConfig {
-    let roots = RootCertStore::from_iter(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+    let roots: RootCertStore = webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect();
     let provider = Arc::new(aws_lc_rs::default_provider());
     let versions = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
     let versions = versions.unwrap_or_else(|_| unreachable!("the provider has the suites of TLS 1.2 and 1.3"));
