@@ -182,10 +182,12 @@ impl Config {
             description,
         };
         reader.finish();
-        config.mail.check_development(&config.server.public_url, &mut mistakes);
-        config
-            .outbound
-            .check_development(&config.server.public_url, &mut mistakes);
+        // What is read wrongly may be a stand-in, from which nothing follows.
+        if mistakes.is_empty() {
+            let public_url = &config.server.public_url;
+            config.mail.check_development(public_url, &mut mistakes);
+            config.outbound.check_development(public_url, &mut mistakes);
+        }
         mistakes.keep_missing_of(needed);
         if mistakes.is_empty() { Ok(config) } else { Err(mistakes) }
     }

@@ -29,7 +29,7 @@ impl Outbound {
 
     /// What tenants name must not be this machine where it serves anybody but its developer.
     pub(super) fn check_development(&self, public_url: &str, mistakes: &mut Mistakes) {
-        if self.is_loopback_allowed && mistakes.is_empty() && !is_this_machine(public_url) {
+        if self.is_loopback_allowed && !is_this_machine(public_url) {
             let expected = "must be false, as BULKHEAD__SERVER__PUBLIC_URL is not this very machine: \
                             true lets tenants call what listens beside the worker, which is for development";
             let key = template::env_key(Section::Outbound.name(), "allow_loopback");
