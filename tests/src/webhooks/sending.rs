@@ -133,6 +133,27 @@ async fn a_worker_that_dies_after_the_yes_sends_again_under_the_same_id() {
 }
 
 #[tokio::test]
+async fn a_job_that_comes_early_waits_for_its_time() {
+    let scene = Scene::new().await;
+    let receiver = Receiver::start().await;
+    receiver.say([Reply::Status(500, "")]);
+    let (id, _) = scene.webhook(&receiver.url, &[]).await;
+    scene.emit("web-1").await;
+    scene.attempted(id, 1).await;
+    // As after a worker that died before it put the job off: it runs again at once.
+    scene.due().await;
+    let mut admin = scene.test.connect("postgres").await;
+    eventually("it is put off again", async || {
+        let later = "SELECT count(*) FROM control.jobs WHERE state = 'queued' AND run_at > now() + interval '1 second'";
+        (count(&mut admin, later).await == 1).then_some(())
+    })
+    .await;
+    assert_eq!(receiver.messages().len(), 1);
+    scene.pass(id).await;
+    assert_eq!(scene.attempted(id, 2).await.0.state, State::Succeeded);
+}
+
+#[tokio::test]
 async fn a_redirect_is_a_failure_and_not_followed() {
     let scene = Scene::new().await;
     let (receiver, elsewhere) = (Receiver::start().await, Receiver::start().await);
