@@ -19,14 +19,14 @@ use bulkhead_kernel::{
 use bulkhead_tenancy::Db;
 use bulkhead_tenants::archives::Archives;
 use bulkhead_traffic::SignInThrottle;
+use bulkhead_webhooks::Webhooks;
 
 /// Everything a handler may reach.
 #[derive(Clone)]
 pub struct AppState(Arc<Parts>);
 
 struct Parts {
-    server: config::Server,
-    tenants: config::Tenants,
+    rules: Rules,
     db: Db,
     iam: Iam,
     throttles: Throttles,
@@ -34,6 +34,16 @@ struct Parts {
     clock: Clock,
     metrics: Metrics,
     readiness: Readiness,
+}
+
+/// What calls are held to.
+pub struct Rules {
+    /// The settings of the listeners.
+    pub server: config::Server,
+    /// How tenants come and go.
+    pub tenants: config::Tenants,
+    /// What webhooks may be.
+    pub webhooks: Webhooks,
 }
 
 /// What all processes share beside the database.
@@ -86,20 +96,11 @@ impl FromRef<AppState> for RequestLimits {
 }
 
 impl AppState {
-    /// The state of a process with these settings and parts.
+    /// The state of a process with these rules and parts.
     #[must_use]
-    pub fn new(
-        server: config::Server,
-        tenants: config::Tenants,
-        db: Db,
-        iam: Iam,
-        throttles: Throttles,
-        folders: Folders,
-        clock: Clock,
-    ) -> Self {
+    pub fn new(rules: Rules, db: Db, iam: Iam, throttles: Throttles, folders: Folders, clock: Clock) -> Self {
         Self(Arc::new(Parts {
-            server,
-            tenants,
+            rules,
             db,
             iam,
             throttles,
@@ -113,13 +114,19 @@ impl AppState {
     /// The settings of the listeners.
     #[must_use]
     pub fn server(&self) -> &config::Server {
-        &self.0.server
+        &self.0.rules.server
     }
 
     /// How tenants come and go.
     #[must_use]
     pub fn tenants(&self) -> &config::Tenants {
-        &self.0.tenants
+        &self.0.rules.tenants
+    }
+
+    /// What webhooks may be.
+    #[must_use]
+    pub fn webhooks(&self) -> &Webhooks {
+        &self.0.rules.webhooks
     }
 
     /// The way to the data.

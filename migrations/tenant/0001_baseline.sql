@@ -457,3 +457,95 @@ CREATE TABLE resources
 -- Two things of one type are told apart by their names, whatever the case.
 CREATE UNIQUE INDEX resources_name_key ON resources (type, lower(name));
 CREATE INDEX resources_list_idx ON resources (created_at DESC, id DESC);
+
+-- Where the tenant wants to be told of events (docs/webhooks.md).
+CREATE TABLE webhooks
+(
+    id              uuid        NOT NULL,
+    url             text        NOT NULL,
+    description     text        NOT NULL,
+    -- None means all there are, also those to come.
+    event_types     text[]      NOT NULL,
+    is_enabled      boolean     NOT NULL,
+    -- Of one that is not enabled.
+    disabled_reason text,
+    -- What signs, wrapped under a key that is not in the database and bound to this tenant and row.
+    secret          bytea,
+    -- What it was rotated from, for as long as both sign.
+    previous_secret bytea,
+    previous_until  timestamptz,
+    -- Since when nothing but failures came.
+    failing_since   timestamptz,
+    version         bigint      NOT NULL DEFAULT 1,
+    created_by      text        NOT NULL,
+    created_at      timestamptz NOT NULL,
+    updated_at      timestamptz NOT NULL,
+    CONSTRAINT webhooks_pkey PRIMARY KEY (id),
+    CONSTRAINT webhooks_url_check CHECK (octet_length(url) BETWEEN 1 AND 2048),
+    CONSTRAINT webhooks_description_check CHECK (length(description) <= 200),
+    CONSTRAINT webhooks_disabled_check CHECK (is_enabled = (disabled_reason IS NULL)),
+    CONSTRAINT webhooks_reason_check CHECK (disabled_reason IN ('disabled', 'failing', 'gone', 'imported')),
+    -- What came with an archive has no secret that opens here.
+    CONSTRAINT webhooks_secret_check CHECK (secret IS NOT NULL OR NOT is_enabled),
+    CONSTRAINT webhooks_previous_check CHECK ((previous_secret IS NULL) = (previous_until IS NULL))
+);
+
+CREATE INDEX webhooks_list_idx ON webhooks (created_at DESC, id DESC);
+
+-- The outbox: an event that somebody is to be told of, written in the transaction of what happened.
+CREATE TABLE webhook_messages
+(
+    id          uuid        NOT NULL,
+    type        text        NOT NULL,
+    data        jsonb       NOT NULL,
+    occurred_at timestamptz NOT NULL,
+    CONSTRAINT webhook_messages_pkey PRIMARY KEY (id)
+);
+
+CREATE INDEX webhook_messages_occurred_idx ON webhook_messages (occurred_at);
+
+-- One message on its way to one webhook.
+CREATE TABLE webhook_deliveries
+(
+    webhook_id      uuid        NOT NULL,
+    message_id      uuid        NOT NULL,
+    state           text        NOT NULL DEFAULT 'pending',
+    -- Rises with every replay: the job of an earlier round is over.
+    round           integer     NOT NULL DEFAULT 0,
+    -- All attempts, and those of this round, which say how long the next wait is.
+    n_attempts      integer     NOT NULL DEFAULT 0,
+    n_tries         integer     NOT NULL DEFAULT 0,
+    -- Of one that is pending.
+    next_attempt_at timestamptz,
+    created_at      timestamptz NOT NULL,
+    finished_at     timestamptz,
+    CONSTRAINT webhook_deliveries_pkey PRIMARY KEY (webhook_id, message_id),
+    CONSTRAINT webhook_deliveries_webhook_fkey FOREIGN KEY (webhook_id) REFERENCES webhooks (id) ON DELETE CASCADE,
+    CONSTRAINT webhook_deliveries_message_fkey FOREIGN KEY (message_id) REFERENCES webhook_messages (id) ON DELETE CASCADE,
+    CONSTRAINT webhook_deliveries_state_check CHECK (state IN ('pending', 'succeeded', 'failed')),
+    CONSTRAINT webhook_deliveries_next_check CHECK ((state = 'pending') = (next_attempt_at IS NOT NULL)),
+    CONSTRAINT webhook_deliveries_finished_check CHECK ((state = 'pending') = (finished_at IS NULL)),
+    CONSTRAINT webhook_deliveries_count_check CHECK (n_tries BETWEEN 0 AND n_attempts)
+);
+
+CREATE INDEX webhook_deliveries_list_idx ON webhook_deliveries (webhook_id, created_at DESC, message_id DESC);
+CREATE INDEX webhook_deliveries_message_idx ON webhook_deliveries (message_id);
+
+CREATE TABLE webhook_attempts
+(
+    webhook_id  uuid        NOT NULL,
+    message_id  uuid        NOT NULL,
+    number      integer     NOT NULL,
+    started_at  timestamptz NOT NULL,
+    duration_ms integer     NOT NULL,
+    -- What came back: a status with the beginning of its body, or a word for why there is none.
+    status      smallint,
+    body        text,
+    error       text,
+    CONSTRAINT webhook_attempts_pkey PRIMARY KEY (webhook_id, message_id, number),
+    CONSTRAINT webhook_attempts_delivery_fkey FOREIGN KEY (webhook_id, message_id)
+        REFERENCES webhook_deliveries (webhook_id, message_id) ON DELETE CASCADE,
+    CONSTRAINT webhook_attempts_answer_check CHECK ((status IS NULL) = (error IS NOT NULL)
+        AND (status IS NULL) = (body IS NULL)),
+    CONSTRAINT webhook_attempts_body_check CHECK (octet_length(body) <= 4096)
+);

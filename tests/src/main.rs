@@ -24,3 +24,4 @@ mod resources;
 mod tenancy;
 mod tenants;
 mod traffic;
+mod webhooks;

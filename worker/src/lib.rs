@@ -24,6 +24,8 @@ pub const SECTIONS: &[Section] = &[
     Section::Database,
     Section::Redis,
     Section::Mail,
+    Section::Outbound,
+    Section::Webhooks,
     Section::Jobs,
     Section::Tenants,
     Section::Compute,

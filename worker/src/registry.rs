@@ -6,7 +6,10 @@ use bulkhead_iam::{
     sessions::jobs::PruneSessions,
 };
 use bulkhead_jobs::{Registry, retention::PruneJobs};
-use bulkhead_kernel::config::{Config, JobRetention};
+use bulkhead_kernel::{
+    clock::Clock,
+    config::{Config, JobRetention},
+};
 use bulkhead_mail::{Mailer, jobs::SendMail};
 use bulkhead_tenancy::{Db, Lineage};
 use bulkhead_tenants::{
@@ -16,11 +19,16 @@ use bulkhead_tenants::{
     },
     jobs::{MoveTenant, OnboardTenant, RunMigrations},
 };
+use bulkhead_webhooks::{
+    Courier,
+    jobs::{DeliverWebhook, ReplayWebhook},
+};
 
 use crate::{
     ServeError,
     handlers::{
         archives as archive_jobs, idempotency, invitations, jobs, mail, members, migrations, sessions, tenants, vms,
+        webhooks,
     },
     reconcilers,
 };
@@ -32,6 +40,8 @@ pub struct Parts {
     pub mailer: Mailer,
     /// Where archives of tenants lie.
     pub archives: Archives,
+    /// Calls webhooks.
+    pub courier: Courier,
     /// The loop over virtual machines.
     pub machines: Reconciler,
     /// What leads tenants from version to version.
@@ -46,6 +56,7 @@ impl Parts {
         Ok(Self {
             mailer: Mailer::new(&config.mail).map_err(ServeError::Mail)?,
             archives: Archives::new(&config.archives),
+            courier: Courier::new(config, Clock::system()),
             machines: reconcilers::vms::reconciler(db, config).map_err(ServeError::Driver)?,
             lineage: Lineage::product().clone(),
             kept: config.job_retention,
@@ -58,6 +69,7 @@ pub fn registry(parts: Parts) -> Registry {
     let Parts {
         mailer,
         archives,
+        courier,
         machines,
         lineage,
         kept,
@@ -77,4 +89,6 @@ pub fn registry(parts: Parts) -> Registry {
         .handle::<MoveTenant, _, _>(tenants::carry_out_move)
         .handle::<OnboardTenant, _, _>(tenants::onboard)
         .handle::<ReconcileVm, _, _>(move |run, job| vms::reconcile(run, job, machines.clone()))
+        .handle::<DeliverWebhook, _, _>(move |run, job| webhooks::deliver(run, job, courier.clone()))
+        .handle::<ReplayWebhook, _, _>(webhooks::replay)
 }

@@ -6,7 +6,7 @@ use bulkhead_iam::{
     Iam,
     audit_log::Checkpoints,
     sessions::watch::Watch,
-    signing_keys::{SigningKeyError, service as signing_keys},
+    signing_keys::{SigningKeyError, Vault, service as signing_keys},
     tokens::Keys,
 };
 use bulkhead_kernel::{
@@ -17,11 +17,15 @@ use bulkhead_kernel::{
 use bulkhead_tenancy::Db;
 use bulkhead_tenants::archives::Archives;
 use bulkhead_traffic::{Redis, SignInThrottle};
+use bulkhead_webhooks::Webhooks;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::CliError;
-use crate::{AppState, Listeners, Throttles, state::Folders};
+use crate::{
+    AppState, Listeners, Throttles,
+    state::{Folders, Rules},
+};
 
 const NEEDED: &[Section] = &[
     Section::Server,
@@ -29,6 +33,8 @@ const NEEDED: &[Section] = &[
     Section::Redis,
     Section::Auth,
     Section::Tenants,
+    Section::Outbound,
+    Section::Webhooks,
     Section::Archives,
     Section::Audit,
     Section::Telemetry,
@@ -47,6 +53,12 @@ pub(super) async fn serve() -> Result<(), CliError> {
     let db = Db::new(&config.database)?;
     let limits = config.auth.clone();
     let redis = Redis::start(&config.redis)?;
+    let vault = Vault::new(&config.auth, &keys);
+    let rules = Rules {
+        server: config.server,
+        tenants: config.tenants,
+        webhooks: Webhooks::new(config.webhooks, &config.outbound, vault),
+    };
     let iam = Iam::new(db.clone(), keys, config.auth, clock.clone())?;
     begin_with_keys(&iam).await?;
     redis.settled().await;
@@ -58,7 +70,7 @@ pub(super) async fn serve() -> Result<(), CliError> {
         links: throttle(limits.link_calls).counting("links"),
         resends: throttle(limits.resends).counting("resends"),
     };
-    let (public, internal) = (config.server.listen, config.server.internal_listen);
+    let (public, internal) = (rules.server.listen, rules.server.internal_listen);
     let refused = |error| CliError::Listen(public, internal, error);
     let listeners = Listeners::bind(public, internal).await.map_err(refused)?;
     let (public, internal) = listeners.addresses().map_err(refused)?;
@@ -68,7 +80,7 @@ pub(super) async fn serve() -> Result<(), CliError> {
     };
     let shutdown = on_signal().map_err(CliError::Signals)?;
     tracing::info!(%public, %internal, "listening");
-    let state = AppState::new(config.server, config.tenants, db, iam, throttles, folders, clock);
+    let state = AppState::new(rules, db, iam, throttles, folders, clock);
     let following = tokio::spawn(follow_home(state.clone()));
     crate::serve(state, listeners, shutdown).await;
     following.abort();

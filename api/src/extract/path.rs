@@ -11,8 +11,8 @@ use bulkhead_jobs::schedules::ScheduleName;
 use bulkhead_kernel::{
     fault::Code,
     ids::{
-        ApiKeyId, ExportId, IdentityId, ImportId, InvitationId, MigrationRunId, MoveId, ReceiptId, ResourceId, RoleId,
-        SessionId, SupportAccessId, TenantId, VmId,
+        ApiKeyId, ExportId, IdentityId, ImportId, InvitationId, MessageId, MigrationRunId, MoveId, ReceiptId,
+        ResourceId, RoleId, SessionId, SupportAccessId, TenantId, VmId, WebhookId,
     },
 };
 
@@ -57,6 +57,14 @@ impl Thing for VmId {
 }
 
 impl Thing for ResourceId {
+    const MISSING: Code = Code::NotFound;
+}
+
+impl Thing for WebhookId {
+    const MISSING: Code = Code::NotFound;
+}
+
+impl Thing for MessageId {
     const MISSING: Code = Code::NotFound;
 }
 

@@ -11,7 +11,7 @@ use crate::{
     routes::{
         api_keys, archives, audit_log, auth, clusters, credentials, docs, doctor, invitations, lifecycle, migrations,
         moves, onboarding, operators, permissions, platform, resources, roles, schedules, service, sessions,
-        support_access, tenant_users, tenants, users, vm_templates, vms, whoami,
+        support_access, tenant_users, tenants, users, vm_templates, vms, webhooks, whoami,
     },
     state::{AppState, RequestLimits},
 };
@@ -144,6 +144,15 @@ fn for_members() -> OpenApiRouter<AppState> {
         .routes(routes!(vms::logs))
         .routes(routes!(resources::list, resources::create))
         .routes(routes!(resources::get, resources::update, resources::delete))
+        .routes(routes!(webhooks::list, webhooks::create))
+        .routes(routes!(webhooks::get, webhooks::update, webhooks::delete))
+        .routes(routes!(webhooks::rotate))
+        .routes(routes!(webhooks::test))
+        .routes(routes!(webhooks::replay))
+        .routes(routes!(webhooks::deliveries::list))
+        .routes(routes!(webhooks::deliveries::get))
+        .routes(routes!(webhooks::deliveries::replay))
+        .routes(routes!(webhooks::list_event_types))
         .routes(routes!(audit_log::list))
         .routes(routes!(audit_log::export))
         .routes(routes!(audit_log::verify))

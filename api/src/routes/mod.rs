@@ -29,4 +29,5 @@ pub mod tenants;
 pub mod users;
 pub mod vm_templates;
 pub mod vms;
+pub mod webhooks;
 pub mod whoami;

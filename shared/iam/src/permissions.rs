@@ -57,6 +57,8 @@ permissions! {
     ApiKeyCreate = "api_key:create", "Create API keys";
     ApiKeyUpdate = "api_key:update", "Change and rotate API keys";
     ApiKeyDelete = "api_key:delete", "Revoke API keys";
+    WebhookRead = "webhook:read", "See webhooks and what was sent to them";
+    WebhookManage = "webhook:manage", "Create, change, rotate, test and delete webhooks, and send again";
     AuditRead = "audit:read", "Read the audit log";
     SupportAccessEnd = "support_access:end", "End the access of the platform's support";
     ResourceRead = "resource:read", "See resources";

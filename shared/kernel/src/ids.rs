@@ -131,6 +131,10 @@ ids! {
     TemplateId = "tpl";
     /// An interval of billable use.
     SegmentId = "seg";
+    /// Where a tenant wants to be told of events.
+    WebhookId = "whk";
+    /// One event as it is told to webhooks; the same to each of them, and each time.
+    MessageId = "msg";
 }
 
 #[cfg(test)]

@@ -70,6 +70,36 @@ async fn without_an_operators_word_nobody_of_the_archive_gets_in() {
 }
 
 #[tokio::test]
+async fn webhooks_come_without_their_secrets_and_tell_nobody() {
+    let app = App::start().await;
+    let ada = app.founder("acme").await;
+    let wanted = json!({"url": "https://hooks.example/acme", "event_types": ["role.created"]});
+    let made = ada.client.post("/api/v1/webhooks", &wanted).await.expect(201);
+    let archive = download(&ada.client, &export(&ada.client, ada.tenant).await).await;
+    let bare = made["secret"].as_str().unwrap().strip_prefix("whsec_").unwrap();
+    assert!(!archive.contains(bare));
+    let operator = app.operator().await;
+    let copy = imported(&operator, "", archive).await;
+    let inside = app.enter("operator@platform.example", copy).await.client;
+    let webhooks = inside.get("/api/v1/webhooks").await.expect(200);
+    let copied = &webhooks["items"][0];
+    assert_eq!(
+        (&copied["id"], &copied["disabled_reason"]),
+        (&made["id"], &json!("imported"))
+    );
+    inside
+        .post("/api/v1/roles", &json!({"name": "unheard"}))
+        .await
+        .expect(201);
+    let mut rows = app.db.look_into(copy).await;
+    let n: i64 = sqlx::query_scalar("SELECT count(*) FROM webhook_messages")
+        .fetch_one(&mut rows)
+        .await
+        .unwrap();
+    assert_eq!(n, 0);
+}
+
+#[tokio::test]
 async fn members_are_found_by_id_then_by_a_proved_address_and_made_otherwise() {
     let app = App::start().await;
     let archive = archive_of_strangers(&app).await;

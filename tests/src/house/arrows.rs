@@ -12,10 +12,22 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("shared/jobs", &["kernel", "tenancy", "audit"]),
     ("shared/traffic", &["kernel"]),
     ("shared/mail", &["kernel", "tenancy", "jobs"]),
-    ("shared/iam", &["kernel", "tenancy", "audit", "jobs", "mail"]),
-    ("shared/tenants", &["kernel", "tenancy", "audit", "jobs", "mail", "iam"]),
+    ("shared/outbound", &["kernel"]),
+    ("shared/events", &["kernel", "tenancy", "jobs"]),
+    ("shared/iam", &["kernel", "tenancy", "audit", "jobs", "mail", "events"]),
+    (
+        "shared/webhooks",
+        &["kernel", "tenancy", "audit", "jobs", "events", "outbound", "iam"],
+    ),
+    (
+        "shared/tenants",
+        &["kernel", "tenancy", "audit", "jobs", "mail", "iam", "webhooks"],
+    ),
     ("shared/resources", &["kernel", "tenancy", "audit", "iam"]),
-    ("shared/compute", &["kernel", "tenancy", "audit", "jobs", "iam"]),
+    (
+        "shared/compute",
+        &["kernel", "tenancy", "audit", "jobs", "events", "iam"],
+    ),
     (
         "api",
         &[
@@ -29,12 +41,14 @@ const ARROWS: &[(&str, &[&str])] = &[
             "resources",
             "compute",
             "traffic",
+            "events",
+            "webhooks",
         ],
     ),
     (
         "worker",
         &[
-            "kernel", "tenancy", "audit", "jobs", "mail", "iam", "tenants", "compute",
+            "kernel", "tenancy", "audit", "jobs", "mail", "iam", "tenants", "compute", "webhooks",
         ],
     ),
 ];

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use bulkhead_kernel::ids::{
-    ApiKeyId, ExportId, IdentityId, ImportId, InvitationId, MigrationRunId, MoveId, ReceiptId, ResourceId, RoleId,
-    SessionId, SupportAccessId, TenantId, VmId,
+    ApiKeyId, ExportId, IdentityId, ImportId, InvitationId, MessageId, MigrationRunId, MoveId, ReceiptId, ResourceId,
+    RoleId, SessionId, SupportAccessId, TenantId, VmId, WebhookId,
 };
 use http::Method;
 use serde_json::{Value, json};
@@ -112,6 +112,12 @@ async fn resource(founder: &Founder) -> String {
     resource["id"].as_str().unwrap().to_owned()
 }
 
+async fn webhook(founder: &Founder) -> String {
+    let wanted = json!({"url": "https://hooks.example/secret", "event_types": ["role.deleted"]});
+    let webhook = founder.client.post("/api/v1/webhooks", &wanted).await.expect(201);
+    webhook["id"].as_str().unwrap().to_owned()
+}
+
 async fn support_access(operator: &Client, founder: &Founder) -> String {
     let path = format!("/api/v1/platform/tenants/{}/support-access", founder.tenant);
     let wanted = json!({"reason": "a look at what is wrong"});
@@ -161,6 +167,11 @@ async fn ids(app: &App, ada: &Founder, bob: &Founder) -> BTreeMap<&'static str, 
         foreign: resource(bob).await,
         missing: ResourceId::new().to_string(),
     };
+    let webhooks = Ids {
+        own: webhook(ada).await,
+        foreign: webhook(bob).await,
+        missing: WebhookId::new().to_string(),
+    };
     let operator = app.operator().await;
     let support = Ids {
         own: support_access(&operator, ada).await,
@@ -182,6 +193,7 @@ async fn ids(app: &App, ada: &Founder, bob: &Founder) -> BTreeMap<&'static str, 
         ("invitations", invitations),
         ("api-keys", keys),
         ("resources", resources),
+        ("webhooks", webhooks),
         ("imports", nobodys(&|| ImportId::new().to_string())),
         ("migrations", nobodys(&|| MigrationRunId::new().to_string())),
         ("sessions", sessions),
@@ -201,6 +213,7 @@ fn opened(path: &str) -> (String, String, bool) {
         .replace("{move}", &MoveId::new().to_string())
         .replace("{access}", &SupportAccessId::new().to_string())
         .replace("{uid}", &IdentityId::new().to_string())
+        .replace("{delivery_id}", &MessageId::new().to_string())
         .replace("{role_id}", &RoleId::new().to_string())
         .replace("{pid}", "vm:read");
     assert!(!filled.contains('{'), "{path}: say what its second id is");

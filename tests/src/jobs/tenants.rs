@@ -3,7 +3,7 @@
 use bulkhead_jobs::{Outcome, Owner, Registry, enqueue_for};
 use bulkhead_kernel::{
     config::{Config, ConfigSource},
-    ids::{IdentityId, InvitationId, JobId, TenantId, VmId},
+    ids::{IdentityId, InvitationId, JobId, MessageId, TenantId, VmId, WebhookId},
 };
 use bulkhead_tenancy::{Db, DbError, SchemaName};
 use bulkhead_worker::registry::{Parts, registry};
@@ -151,6 +151,9 @@ async fn rows_whose_tenant_is_missing_deleted_foreign_or_malformed_are_dead_in_s
     let onboard = json!({ "tenant": victim, "owner": IdentityId::new() });
     let reconcile = json!({ "vm_id": VmId::new() });
     let names = json!({ "identity": IdentityId::new() });
+    let deliver = json!({ "webhook_id": WebhookId::new(), "message_id": MessageId::new(), "round": 0 });
+    let (since, until) = ("2026-11-20T12:00:00Z", "2026-11-21T12:00:00Z");
+    let replay = json!({ "webhook_id": WebhookId::new(), "since": since, "until": until });
     let invite = json!({ "invitation": InvitationId::new(), "generation": 1 });
 
     let mut planted = Vec::new();
@@ -172,6 +175,8 @@ async fn rows_whose_tenant_is_missing_deleted_foreign_or_malformed_are_dead_in_s
                 "invitations.send" => &invite,
                 "members.copy_names" => &names,
                 "vms.reconcile" => &reconcile,
+                "webhooks.deliver" => &deliver,
+                "webhooks.replay" => &replay,
                 _ => panic!("say with which payload {kind} is to be refused, or that it is the platform's"),
             };
             let job = plant(&test, kind, None, payload).await;

@@ -10,3 +10,4 @@ pub(crate) mod migrations;
 pub(crate) mod sessions;
 pub(crate) mod tenants;
 pub(crate) mod vms;
+pub(crate) mod webhooks;

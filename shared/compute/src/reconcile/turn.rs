@@ -2,7 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
-use bulkhead_kernel::ids::OperationId;
+use bulkhead_events::Event;
+use bulkhead_kernel::{ids::OperationId, origin::Origin};
 use bulkhead_tenancy::TenantTx;
 use chrono::{DateTime, Utc};
 use serde_json::json;
@@ -248,7 +249,32 @@ impl<'a> Turn<'a> {
         to: Phase,
         fault: Option<(VmFault, &serde_json::Value)>,
     ) -> Result<(), PassError> {
-        store::set_phase(&mut self.tx, &mut self.subject, to, fault, self.now).await
+        let before = self.subject.last_stable;
+        store::set_phase(&mut self.tx, &mut self.subject, to, fault, self.now).await?;
+        if to == Phase::Deleted || self.subject.last_stable != before {
+            self.tell(to).await?;
+        }
+        Ok(())
+    }
+
+    /// Tells the tenant's webhooks that the status is another one, or that the machine is gone.
+    async fn tell(&mut self, phase: Phase) -> Result<(), PassError> {
+        let told = bulkhead_events::Vm {
+            id: self.subject.vm,
+            name: self.subject.name.clone(),
+            status: self.subject.last_stable.as_str(),
+        };
+        let event = if phase == Phase::Deleted {
+            Event::VmDeleted(told)
+        } else {
+            Event::VmUpdated(told)
+        };
+        let mut origin = Origin::system("reconciler");
+        if let Some(operation) = &self.subject.running {
+            origin.principal.clone_from(&operation.principal);
+            origin.request_id.clone_from(&operation.request_id);
+        }
+        Ok(bulkhead_events::emit(&origin, &mut self.tx, self.now, &event).await?)
     }
 
     pub(super) async fn end(&mut self, id: OperationId, state: State) -> Result<(), PassError> {

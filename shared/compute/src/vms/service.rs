@@ -109,6 +109,12 @@ async fn insert(scope: &Scope, tx: &mut TenantTx, valid: ValidVm, now: DateTime<
         .change("disk_gb", Value::Null, vm.disk_gb)
         .change("template", Value::Null, template.name.as_str());
     bulkhead_audit::record(tx, event).await?;
+    let told = bulkhead_events::Event::VmCreated(bulkhead_events::Vm {
+        id: vm.id,
+        name: vm.name.clone(),
+        status: vm.status().as_str(),
+    });
+    bulkhead_events::emit(origin, tx, now, &told).await?;
     Ok(accepted)
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use bulkhead_events::EventType;
 use bulkhead_kernel::ids::{IdentityId, RoleId};
 use bulkhead_tenancy::TenantTx;
 use chrono::{DateTime, Utc};
@@ -34,6 +35,7 @@ pub async fn assign(scope: &Scope, tx: &mut TenantTx, member: IdentityId, role: 
     }
     store::insert(tx, role.id, &[member], scope.person()?.identity, scope.clock.now()).await?;
     turn.finish(tx, &[member]).await?;
+    tell(scope, tx, &[member]).await?;
     record(scope, tx, "role.assign", role.id, member).await
 }
 
@@ -47,6 +49,7 @@ pub async fn unassign(scope: &Scope, tx: &mut TenantTx, member: IdentityId, role
     turn.require_above(tx, &[member]).await?;
     store::delete(tx, role, &[member]).await?;
     turn.finish(tx, &[member]).await?;
+    tell(scope, tx, &[member]).await?;
     record(scope, tx, "role.unassign", role, member).await
 }
 
@@ -82,6 +85,7 @@ pub async fn set_holders(
     store::insert(tx, role.id, &added, scope.person()?.identity, scope.clock.now()).await?;
     store::delete(tx, role.id, &removed).await?;
     turn.finish(tx, &touched).await?;
+    tell(scope, tx, &touched).await?;
     let after = store::list_holders(tx, role.id).await?;
     record_holders(scope, tx, &role, &before, &after).await?;
     Ok(after)
@@ -97,6 +101,18 @@ pub(crate) async fn give(
 ) -> Result<(), RoleError> {
     for role in roles {
         store::insert(tx, role.id, &[member], granter, now).await?;
+    }
+    Ok(())
+}
+
+/// Tells of members who have other roles now, each by what they have; asks first, as there may be many.
+async fn tell(scope: &Scope, tx: &mut TenantTx, touched: &[IdentityId]) -> Result<(), RoleError> {
+    if !bulkhead_events::is_wanted(tx, EventType::MemberUpdated).await? {
+        return Ok(());
+    }
+    for told in store::list_told(tx, touched).await? {
+        let event = bulkhead_events::Event::MemberUpdated(told);
+        bulkhead_events::emit(&scope.origin, tx, scope.clock.now(), &event).await?;
     }
     Ok(())
 }

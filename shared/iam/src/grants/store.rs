@@ -191,3 +191,32 @@ pub(super) async fn delete(tx: &mut TenantTx, role: RoleId, members: &[IdentityI
     .await?;
     Ok(())
 }
+
+/// What is told of these members.
+pub(super) async fn list_told(
+    tx: &mut TenantTx,
+    people: &[IdentityId],
+) -> Result<Vec<bulkhead_events::Member>, DbError> {
+    let rows = sqlx::query!(
+        r#"
+        SELECT m.identity_id, m.status = 'active' AS "is_active!",
+               ARRAY(SELECT r.name
+                     FROM member_roles AS g
+                              JOIN roles AS r ON r.id = g.role_id
+                     WHERE g.identity_id = m.identity_id
+                     ORDER BY r.name) AS "roles!"
+        FROM members AS m
+        WHERE m.identity_id = ANY ($1)
+        ORDER BY m.identity_id
+        "#,
+        &uuids(people),
+    )
+    .fetch_all(tx.conn())
+    .await?;
+    let told = rows.into_iter().map(|row| bulkhead_events::Member {
+        id: row.identity_id.into(),
+        is_active: row.is_active,
+        roles: row.roles,
+    });
+    Ok(told.collect())
+}

@@ -229,6 +229,8 @@ impl LettingIn {
         let event = Event::new("invitation.accept", actor, origin, now);
         let event = event.on("invitation", id).on("user", identity);
         bulkhead_audit::record(&mut tx, event.change("roles", None::<String>, member.roles.clone())).await?;
+        let told = bulkhead_events::Event::MemberAdded((&member).into());
+        bulkhead_events::emit(origin, &mut tx, now, &told).await?;
         tx.commit().await?;
         memberships::service::carry_soon(&iam.db, tenant.id).await;
         Ok(Accepted {

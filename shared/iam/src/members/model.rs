@@ -42,6 +42,16 @@ pub struct Member {
     pub version: i64,
 }
 
+impl From<&Member> for bulkhead_events::Member {
+    fn from(member: &Member) -> Self {
+        Self {
+            id: member.id,
+            is_active: member.is_active,
+            roles: member.roles.clone(),
+        }
+    }
+}
+
 /// Somebody who is to be a member.
 #[derive(Debug, Clone)]
 pub struct NewMember {

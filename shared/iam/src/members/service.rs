@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Instant};
 
+use bulkhead_events::Event;
 use bulkhead_kernel::{
     email::Email,
     ids::{IdentityId, SessionId, TenantId},
@@ -234,6 +235,8 @@ async fn insert(
         member.roles.clone(),
     );
     bulkhead_audit::record(tx, event).await?;
+    let told = Event::MemberAdded((&member).into());
+    bulkhead_events::emit(&scope.origin, tx, scope.clock.now(), &told).await?;
     Ok(member)
 }
 
@@ -290,6 +293,8 @@ pub async fn update(
         .change("first_name", before.first_name, after.first_name.as_str())
         .change("last_name", before.last_name, after.last_name.as_str());
     bulkhead_audit::record(tx, event).await?;
+    let told = Event::MemberUpdated((&after).into());
+    bulkhead_events::emit(&scope.origin, tx, scope.clock.now(), &told).await?;
     Ok(after)
 }
 
@@ -300,9 +305,11 @@ pub async fn remove(scope: &Scope, tx: &mut TenantTx, id: IdentityId, seen: Opti
     let (turn, member) = lock(scope, tx, Permission::UserDelete, id, seen).await?;
     store::delete(tx, id).await?;
     turn.finish(tx, &[]).await?;
+    let told = Event::MemberRemoved((&member).into());
     let event = scope.event("user.delete").on("user", id);
     let event = event.change("roles", member.roles, None::<String>);
-    Ok(bulkhead_audit::record(tx, event).await?)
+    bulkhead_audit::record(tx, event).await?;
+    Ok(bulkhead_events::emit(&scope.origin, tx, scope.clock.now(), &told).await?)
 }
 
 /// A member whom the principal may touch in this very moment: one who holds no more than they do.

@@ -1,5 +1,6 @@
 //! What can be done with roles.
 
+use bulkhead_events::Event;
 use bulkhead_kernel::ids::{IdentityId, RoleId};
 use bulkhead_tenancy::{DbError, OwnerTx, TenantTx};
 use tracing::instrument;
@@ -120,6 +121,7 @@ pub async fn create(scope: &Scope, tx: &mut TenantTx, new: &NewRole, key: Option
         .change("description", None::<String>, role.description.as_str())
         .change("permissions", None::<String>, ids(&role.permissions));
     bulkhead_audit::record(tx, event).await?;
+    tell(scope, tx, Event::RoleCreated(told(&role))).await?;
     if let Some(key) = &key {
         key.keep(tx, &role).await?;
     }
@@ -212,7 +214,8 @@ pub async fn delete(scope: &Scope, tx: &mut TenantTx, id: RoleId, seen: Option<&
     store::delete(tx, id).await?;
     let event = scope.event("role.delete").on("role", id);
     let event = event.change("name", role.name.as_str(), None::<String>);
-    Ok(bulkhead_audit::record(tx, event).await?)
+    bulkhead_audit::record(tx, event).await?;
+    tell(scope, tx, Event::RoleDeleted(told(&role))).await
 }
 
 /// A role that the principal may change in this very moment: one of the tenant's own, within what they hold.
@@ -250,7 +253,20 @@ async fn write(scope: &Scope, tx: &mut TenantTx, before: &Role, mut after: Role)
         .change("description", before.description.as_str(), after.description.as_str())
         .change("permissions", ids(&before.permissions), ids(&after.permissions));
     bulkhead_audit::record(tx, event).await?;
+    tell(scope, tx, Event::RoleUpdated(told(&after))).await?;
     Ok(after)
+}
+
+fn told(role: &Role) -> bulkhead_events::Role {
+    bulkhead_events::Role {
+        id: role.id,
+        name: role.name.clone(),
+        permissions: ids(&role.permissions),
+    }
+}
+
+async fn tell(scope: &Scope, tx: &mut TenantTx, event: Event) -> Result<(), RoleError> {
+    Ok(bulkhead_events::emit(&scope.origin, tx, scope.clock.now(), &event).await?)
 }
 
 fn ids(permissions: &Held) -> Vec<String> {

@@ -8,10 +8,10 @@ use crate::tokens::KeyError;
 #[derive(Debug, thiserror::Error)]
 pub enum SigningKeyError {
     /// The row was wrapped under another key, altered, or moved from another row.
-    #[error("the signing key {0} cannot be unwrapped: auth.key_encryption_key is another one, or the row was altered")]
+    #[error("the secret of {0} cannot be unwrapped: auth.key_encryption_key is another one, or the row was altered")]
     Unwrap(String),
     /// The library would not wrap.
-    #[error("a signing key cannot be wrapped")]
+    #[error("a secret cannot be wrapped")]
     Wrap,
     /// A key is of no use, or none could be made.
     #[error("a signing key cannot be used or made")]

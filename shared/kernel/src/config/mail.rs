@@ -85,9 +85,7 @@ impl Mail {
     /// The driver `log` writes links that work to the log, so it is for development: where clients reach the API on this very
     /// machine. Whoever sends mail refuses to start elsewhere without a relay.
     pub(super) fn check_development(&self, public_url: &str, mistakes: &mut Mistakes) {
-        let host = Url::parse(public_url).ok().and_then(|url| url.host_str().map(bare));
-        if matches!(self.driver, MailDriver::Log) && mistakes.is_empty() && !host.is_some_and(|host| is_loopback(&host))
-        {
+        if matches!(self.driver, MailDriver::Log) && !is_this_machine(public_url) {
             let expected = "must be smtp, as BULKHEAD__SERVER__PUBLIC_URL is not this very machine: \
                             log writes the links of mails to the log, which is for development";
             mistakes.add_missing(
@@ -97,6 +95,12 @@ impl Mail {
             );
         }
     }
+}
+
+/// Whether clients reach this URL on this very machine, which tells a place of development.
+pub(super) fn is_this_machine(url: &str) -> bool {
+    let host = Url::parse(url).ok().and_then(|url| url.host_str().map(bare));
+    host.is_some_and(|host| is_loopback(&host))
 }
 
 /// A host of a URL without the brackets of IPv6.

@@ -12,6 +12,7 @@ mod database;
 mod jobs;
 mod mail;
 mod mistakes;
+mod outbound;
 mod reader;
 mod server;
 mod settings;
@@ -21,6 +22,7 @@ mod template;
 mod tenants;
 #[cfg(test)]
 mod tests;
+mod webhooks;
 mod worker;
 
 pub use archives::Archives;
@@ -31,10 +33,12 @@ pub use database::{Caps, Database, Redis};
 pub use jobs::{JobRetention, Jobs};
 pub use mail::{Mail, MailDriver, MailLinks, SmtpSecurity, SmtpServer};
 pub use mistakes::{Mistake, Mistakes};
+pub use outbound::Outbound;
 pub use server::Server;
 pub use source::ConfigSource;
 pub use telemetry::{LogFormat, Telemetry};
 pub use tenants::Tenants;
+pub use webhooks::Webhooks;
 pub use worker::Worker;
 
 use self::{reader::Reader, settings::Settings};
@@ -58,6 +62,10 @@ pub enum Section {
     Tenants,
     /// `[mail]`
     Mail,
+    /// `[outbound]`
+    Outbound,
+    /// `[webhooks]`
+    Webhooks,
     /// `[compute]`
     Compute,
     /// `[archives]`
@@ -79,6 +87,8 @@ impl Section {
         Self::Jobs,
         Self::Tenants,
         Self::Mail,
+        Self::Outbound,
+        Self::Webhooks,
         Self::Compute,
         Self::Archives,
         Self::Audit,
@@ -97,6 +107,8 @@ impl Section {
             Self::Jobs => "jobs",
             Self::Tenants => "tenants",
             Self::Mail => "mail",
+            Self::Outbound => "outbound",
+            Self::Webhooks => "webhooks",
             Self::Compute => "compute",
             Self::Archives => "archives",
             Self::Audit => "audit",
@@ -126,6 +138,10 @@ pub struct Config {
     pub tenants: Tenants,
     /// Mail to people.
     pub mail: Mail,
+    /// Calls to addresses that tenants name.
+    pub outbound: Outbound,
+    /// Tenants' webhooks.
+    pub webhooks: Webhooks,
     /// Virtual machines.
     pub compute: Compute,
     /// Tenants as files.
@@ -160,6 +176,8 @@ impl Config {
             job_retention: JobRetention::read(&mut reader.section(Section::Jobs)),
             tenants: Tenants::read(&mut reader.section(Section::Tenants)),
             mail: Mail::read(&mut reader.section(Section::Mail)),
+            outbound: Outbound::read(&mut reader.section(Section::Outbound)),
+            webhooks: Webhooks::read(&mut reader.section(Section::Webhooks)),
             compute: Compute::read(&mut reader.section(Section::Compute)),
             archives: Archives::read(&mut reader.section(Section::Archives)),
             audit: Audit::read(&mut reader.section(Section::Audit)),
@@ -167,7 +185,12 @@ impl Config {
             description,
         };
         reader.finish();
-        config.mail.check_development(&config.server.public_url, &mut mistakes);
+        // What is read wrongly may be a stand-in, from which nothing follows.
+        if mistakes.is_empty() {
+            let public_url = &config.server.public_url;
+            config.mail.check_development(public_url, &mut mistakes);
+            config.outbound.check_development(public_url, &mut mistakes);
+        }
         mistakes.keep_missing_of(needed);
         if mistakes.is_empty() { Ok(config) } else { Err(mistakes) }
     }

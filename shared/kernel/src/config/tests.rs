@@ -162,6 +162,24 @@ fn who_sends_mail_needs_a_relay_unless_the_api_is_on_this_machine() {
 }
 
 #[test]
+fn tenants_call_this_machine_only_where_it_is_a_developers() {
+    let allowed = ("BULKHEAD__OUTBOUND__ALLOW_LOOPBACK", "true");
+    for (settings, is_allowed) in [(&[allowed][..], true), (&[], false)] {
+        let config = load(settings).unwrap_or_else(|mistakes| panic!("{mistakes}"));
+        assert_eq!(config.outbound.is_loopback_allowed, is_allowed);
+    }
+    // Also for a process that sends no mail, where the driver for development is no mistake.
+    let elsewhere = ("BULKHEAD__SERVER__PUBLIC_URL", "https://api.example.com");
+    for section in [Section::Outbound, Section::Mail] {
+        let env = URLS.iter().chain([&elsewhere, &allowed]).copied();
+        let lines = mistakes(Config::load_for(ConfigSource::from_env(env), &[section]));
+        assert_eq!(lines.len(), 1, "{lines:?}");
+        let is_about_loopback = lines[0].starts_with("BULKHEAD__OUTBOUND__ALLOW_LOOPBACK: must be false");
+        assert_eq!(is_about_loopback, section == Section::Outbound, "{lines:?}");
+    }
+}
+
+#[test]
 fn what_is_out_of_range_is_refused() {
     for (key, value) in [
         ("SERVER__HEADER_TIMEOUT_SECS", "0"),
@@ -192,6 +210,10 @@ fn what_is_out_of_range_is_refused() {
         ("MAIL__LINK_BASE", "app.example.com"),
         ("MAIL__VERIFY_LINK_SECS", "59"),
         ("MAIL__RESET_LINK_SECS", "0"),
+        ("OUTBOUND__EXTRA_PORTS", "8443,0"),
+        ("OUTBOUND__EXTRA_PORTS", "8443,65536"),
+        ("WEBHOOKS__TIMEOUT_SECS", "61"),
+        ("WEBHOOKS__KEEP_DAYS", "3"),
         ("COMPUTE__DRIVER", "vsphere"),
         ("TELEMETRY__LOG_LEVEL", "inof"),
         ("TELEMETRY__LOG_LEVEL", ""),

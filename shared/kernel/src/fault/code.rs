@@ -125,6 +125,7 @@ codes! {
     VmDeleting = "vm_deleting", Conflict, "The machine is being deleted.";
     ApiKeyRevoked = "api_key_revoked", Conflict, "The API key is revoked.";
     ApiKeyNotRepeatable = "api_key_not_repeatable", Conflict, "The API key was made and cannot be shown again.";
+    WebhookDisabled = "webhook_disabled", Conflict, "The webhook is disabled.";
     OperatorExists = "operator_exists", Conflict, "This person is an operator already, active or not.";
     OperatorOneself = "operator_oneself", Conflict, "Operators do not deactivate themselves; so one is always left.";
     DoctorBusy = "doctor_busy", Conflict, "An examination is already under way.";

@@ -221,6 +221,7 @@ impl Importing<'_> {
     async fn members(&self, manifest: &Manifest, tx: &mut OwnerTx) -> Result<(), ArchiveError> {
         let (policy, operator) = store::get_policy(tx, self.job.import).await?;
         let tenant = self.job.tenant;
+        bulkhead_webhooks::close_imported(tx).await?;
         if policy == MemberPolicy::None {
             relinking::service::close_others(tx, tenant).await?;
             return Ok(relinking::service::install_owner(tx, tenant, operator).await?);

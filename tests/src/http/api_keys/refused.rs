@@ -262,6 +262,8 @@ fn filled(path: &str) -> String {
             "invitations" => "inv",
             "api-keys" => "key",
             "resources" => "res",
+            "webhooks" => "whk",
+            "deliveries" => "msg",
             "sessions" => "ses",
             "vms" => "vm",
             "support-access" => "sup",
