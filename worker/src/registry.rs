@@ -5,6 +5,7 @@ use bulkhead_iam::{invitations::jobs::SendInvitation, members::jobs::CopyNames};
 use bulkhead_jobs::Registry;
 use bulkhead_kernel::config::Config;
 use bulkhead_mail::{Mailer, jobs::SendMail};
+use bulkhead_tasks::{ExportOwnTenant, ImportResources, ReportUsage};
 use bulkhead_tenancy::{Db, Lineage};
 use bulkhead_tenants::{
     archives::{
@@ -16,7 +17,7 @@ use bulkhead_tenants::{
 
 use crate::{
     ServeError,
-    handlers::{archives as archive_jobs, invitations, mail, members, migrations, tenants, vms},
+    handlers::{archives as archive_jobs, invitations, mail, members, migrations, tasks, tenants, vms},
     reconcilers,
 };
 
@@ -53,16 +54,19 @@ pub fn registry(parts: Parts) -> Registry {
         machines,
         lineage,
     } = parts;
-    let exports = archives.clone();
+    let (exports, own_exports) = (archives.clone(), archives.clone());
     let inviting = mailer.clone();
     Registry::new()
         .handle::<SendInvitation, _, _>(move |run, job| invitations::send(run, job, inviting.clone()))
         .handle::<SendMail, _, _>(move |run, job| mail::send(run, job, mailer.clone()))
         .handle::<CopyNames, _, _>(members::copy_names)
         .handle::<RunMigrations, _, _>(move |run, job| migrations::run(run, job, lineage.clone()))
+        .handle::<ImportResources, _, _>(tasks::import)
+        .handle::<ExportOwnTenant, _, _>(move |run, job| tasks::export(run, job, own_exports.clone()))
         .handle::<ExportTenant, _, _>(move |run, job| archive_jobs::write(run, job, exports.clone()))
         .handle::<ImportTenant, _, _>(move |run, job| archive_jobs::load(run, job, archives.clone()))
         .handle::<MoveTenant, _, _>(tenants::carry_out_move)
         .handle::<OnboardTenant, _, _>(tenants::onboard)
+        .handle::<ReportUsage, _, _>(tasks::report)
         .handle::<ReconcileVm, _, _>(move |run, job| vms::reconcile(run, job, machines.clone()))
 }

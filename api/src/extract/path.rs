@@ -10,8 +10,8 @@ use bulkhead_iam::permissions::Permission;
 use bulkhead_kernel::{
     fault::Code,
     ids::{
-        ApiKeyId, ExportId, IdentityId, ImportId, InvitationId, MigrationRunId, MoveId, ReceiptId, ResourceId, RoleId,
-        SessionId, SupportAccessId, TenantId, VmId,
+        ApiKeyId, ExportId, IdentityId, ImportId, InvitationId, JobId, MigrationRunId, MoveId, ReceiptId, ResourceId,
+        RoleId, SessionId, SupportAccessId, TenantId, VmId,
     },
 };
 
@@ -56,6 +56,10 @@ impl Thing for VmId {
 }
 
 impl Thing for ResourceId {
+    const MISSING: Code = Code::NotFound;
+}
+
+impl Thing for JobId {
     const MISSING: Code = Code::NotFound;
 }
 

@@ -17,7 +17,7 @@
 //! Time is the database's throughout; workers need not agree on it.
 //!
 //! Absent: no enqueue without a transaction, no state outside the table, no prefetching, no retry inside a handler, no
-//! lock of a worker's name. 
+//! lock of a worker's name.
 
 mod attempt;
 mod backend;
@@ -31,6 +31,7 @@ mod inflight;
 mod job;
 mod listen;
 mod outcome;
+mod outputs;
 mod parking;
 mod registry;
 mod rescue;
@@ -43,6 +44,7 @@ pub use enqueue::{Owner, enqueue, enqueue_as_owner, enqueue_for};
 pub use health::Health;
 pub use job::{Job, Queue};
 pub use outcome::{IntoOutcome, Outcome};
+pub use outputs::JobFile;
 pub use parking::park;
 pub use registry::{DuplicateKind, Registry};
 pub use run::{LogLevel, Run};

@@ -15,6 +15,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("shared/iam", &["kernel", "tenancy", "audit", "jobs", "mail"]),
     ("shared/tenants", &["kernel", "tenancy", "audit", "jobs", "mail", "iam"]),
     ("shared/resources", &["kernel", "tenancy", "audit", "iam"]),
+    (
+        "shared/tasks",
+        &["kernel", "tenancy", "audit", "jobs", "iam", "tenants", "resources"],
+    ),
     ("shared/compute", &["kernel", "tenancy", "audit", "jobs", "iam"]),
     (
         "api",
@@ -27,6 +31,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "iam",
             "tenants",
             "resources",
+            "tasks",
             "compute",
             "traffic",
         ],
@@ -34,7 +39,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "worker",
         &[
-            "kernel", "tenancy", "audit", "jobs", "mail", "iam", "tenants", "compute",
+            "kernel", "tenancy", "audit", "jobs", "mail", "iam", "tenants", "tasks", "compute",
         ],
     ),
 ];

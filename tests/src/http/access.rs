@@ -5,7 +5,7 @@ use std::{fmt::Write as _, path::Path};
 
 use bulkhead_iam::permissions::{Permission, PermissionSet, SUPPORT_READ, SUPPORT_WRITE, SystemRole};
 use bulkhead_kernel::ids::{
-    ApiKeyId, ExportId, IdentityId, InvitationId, ResourceId, RoleId, SessionId, SupportAccessId, TenantId, VmId,
+    ApiKeyId, ExportId, IdentityId, InvitationId, JobId, ResourceId, RoleId, SessionId, SupportAccessId, TenantId, VmId,
 };
 use http::Method;
 use serde_json::{Value, json};
@@ -123,6 +123,7 @@ pub(super) fn target(operation: &Operation, tenant: TenantId) -> String {
             ("api-keys", _) => ApiKeyId::new().to_string(),
             ("invitations", _) => InvitationId::new().to_string(),
             ("resources", _) => ResourceId::new().to_string(),
+            ("jobs", _) => JobId::new().to_string(),
             ("sessions", _) => SessionId::new().to_string(),
             ("support-access", _) => SupportAccessId::new().to_string(),
             ("permissions", _) => "vm:read".to_owned(),

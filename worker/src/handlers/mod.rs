@@ -5,5 +5,6 @@ pub(crate) mod invitations;
 pub(crate) mod mail;
 pub(crate) mod members;
 pub(crate) mod migrations;
+pub(crate) mod tasks;
 pub(crate) mod tenants;
 pub(crate) mod vms;

@@ -263,6 +263,7 @@ fn filled(path: &str) -> String {
             "api-keys" => "key",
             "resources" => "res",
             "sessions" => "ses",
+            "jobs" => "job",
             "vms" => "vm",
             "support-access" => "sup",
             // What these are for refuses every key before it looks at ids.
