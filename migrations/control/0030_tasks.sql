@@ -261,7 +261,7 @@ $$
 BEGIN
     RETURN control.retry_job(p_job);
 EXCEPTION
-    WHEN SQLSTATE 'BH409' THEN
+    WHEN unique_violation OR SQLSTATE 'BH409' THEN
         RETURN 'taken';
 END
 $$;

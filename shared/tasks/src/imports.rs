@@ -3,11 +3,13 @@
 //! A batch commits with the place where the next one begins, so that none is made twice whatever dies in between. What is
 //! wrong with a row is told with its number and is no reason against the others.
 
+use std::time::Duration;
+
 use bulkhead_iam::standing;
 use bulkhead_jobs::{LogLevel, Outcome, Run};
 use bulkhead_kernel::fault::Code;
 use bulkhead_resources::{Attributes, NewResource, Unmade, create_many};
-use bulkhead_tenancy::DbError;
+use bulkhead_tenancy::TenantTx;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -76,19 +78,20 @@ struct Row {
 /// Makes what is left to make.
 pub async fn run(run: &Run, job: ImportResources) -> Outcome {
     match make(run, &job.resources).await {
-        Ok(()) => Outcome::Done,
+        Ok(outcome) => outcome,
         Err(error) => run.fail(&error).await,
     }
 }
 
-async fn make(run: &Run, rows: &[Value]) -> Result<(), TaskError> {
+async fn make(run: &Run, rows: &[Value]) -> Result<Outcome, TaskError> {
     let total = u64::try_from(rows.len()).ok();
     let mut progress = begin(run, rows.len()).await?;
     while progress.rows < rows.len() {
         if run.cancelled.is_cancelled() {
             let line = format!("It was stopped: {} of {} rows are done.", progress.rows, rows.len());
             run.log(LogLevel::Warn, &line).await?;
-            return Ok(());
+            // Nothing but an end that is none lets the job be what it was called off as.
+            return Ok(Outcome::Snooze(Duration::ZERO));
         }
         progress = step(run, rows, progress).await?;
         run.progress(progress.rows as u64, total).await?;
@@ -102,7 +105,8 @@ async fn make(run: &Run, rows: &[Value]) -> Result<(), TaskError> {
     } else {
         LogLevel::Warn
     };
-    Ok(run.log(level, &line).await?)
+    run.log(level, &line).await?;
+    Ok(Outcome::Done)
 }
 
 /// How far earlier attempts came.
@@ -158,9 +162,8 @@ async fn step(run: &Run, rows: &[Value], mut progress: Progress) -> Result<Progr
     Ok(progress)
 }
 
-async fn keep(run: &Run, mut tx: bulkhead_tenancy::TenantTx, progress: &Progress) -> Result<(), TaskError> {
+async fn keep(run: &Run, mut tx: TenantTx, progress: &Progress) -> Result<(), TaskError> {
     let kept = serde_json::to_value(progress)?;
     run.set_checkpoint(&mut tx, &kept).await?;
-    let committed: Result<(), DbError> = run.commit_with(tx, &kept).await;
-    Ok(committed?)
+    Ok(run.commit_with(tx, &kept).await?)
 }

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use bulkhead_kernel::ids::{
-    ApiKeyId, ExportId, IdentityId, ImportId, InvitationId, JobId, MigrationRunId, MoveId, ReceiptId, ResourceId, RoleId,
-    SessionId, SupportAccessId, TenantId, VmId,
+    ApiKeyId, ExportId, IdentityId, ImportId, InvitationId, JobId, MigrationRunId, MoveId, ReceiptId, ResourceId,
+    RoleId, SessionId, SupportAccessId, TenantId, VmId,
 };
 use http::Method;
 use serde_json::{Value, json};
