@@ -7,6 +7,33 @@ ALTER TABLE control.jobs
     ADD CONSTRAINT jobs_checkpoint_check CHECK (octet_length(checkpoint::text) <= 65536),
     ADD CONSTRAINT jobs_error_code_check CHECK (error_code ~ '^[a-z_]{1,50}$');
 
+-- The first event of a job is written after the job: before, it has nothing to hang on, and is left behind by a job that is
+-- not inserted because a live one has its key.
+DROP TRIGGER jobs_added_trigger ON control.jobs;
+
+CREATE FUNCTION control.record_new_job() RETURNS trigger
+    LANGUAGE plpgsql
+    SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+AS
+$$
+BEGIN
+    INSERT INTO control.job_events (job_id, tenant_id, seq, type, body, created_at)
+    VALUES (NEW.id, NEW.tenant_id, 1, 'state', jsonb_build_object('state', NEW.state, 'attempt', NEW.attempt),
+            clock_timestamp());
+    UPDATE control.jobs SET n_events = 1 WHERE id = NEW.id;
+    RETURN NULL;
+END
+$$;
+
+CREATE TRIGGER jobs_added_trigger
+    AFTER INSERT
+    ON control.jobs
+    FOR EACH ROW
+    -- A row that is carried from another cluster brings its events along.
+    WHEN (NEW.is_visible AND NEW.n_events = 0)
+EXECUTE FUNCTION control.record_new_job();
+
 -- The file that a job came to. It goes with the job.
 CREATE TABLE control.job_files
 (
@@ -238,6 +265,23 @@ WHERE f.job_id = p_job
   AND j.is_visible
 $$;
 
+-- The times that a visible job of the tenant of this transaction was submitted for, to the microsecond: a delay counts from
+-- another clock.
+CREATE FUNCTION control.set_own_job_times(p_job uuid, p_run_at timestamptz, p_deadline_at timestamptz) RETURNS void
+    LANGUAGE sql
+    SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+AS
+$$
+UPDATE control.jobs
+SET run_at      = coalesce(p_run_at, run_at),
+    deadline_at = coalesce(p_deadline_at, deadline_at)
+WHERE id = p_job
+  AND tenant_id = control.current_tenant()
+  AND is_visible
+  AND state = 'queued'
+$$;
+
 -- control.cancel_job of a visible job of the tenant of this transaction.
 CREATE FUNCTION control.cancel_own_job(p_job uuid) RETURNS text
     LANGUAGE plpgsql
@@ -291,4 +335,4 @@ $$;
 GRANT EXECUTE ON FUNCTION control.try_job_again(uuid) TO bulkhead_control;
 GRANT EXECUTE ON FUNCTION control.list_own_jobs(uuid, text, text, timestamptz, timestamptz, uuid, integer),
     control.list_own_job_events(uuid, integer, integer), control.get_own_job_file(uuid), control.cancel_own_job(uuid),
-    control.retry_own_job(uuid) TO bulkhead_tenants;
+    control.retry_own_job(uuid), control.set_own_job_times(uuid, timestamptz, timestamptz) TO bulkhead_tenants;

@@ -50,6 +50,10 @@ pub async fn submit(
         Wanted::Import(job) => enqueue(&scope.origin, tx, job).await?,
     };
     let id = id.ok_or(TaskError::Duplicate)?;
+    let run_at = wanted.run_at.filter(|run_at| *run_at > now);
+    if run_at.is_some() || wanted.deadline.is_some() {
+        store::set_times(tx, id, run_at, wanted.deadline).await?;
+    }
     let event = scope
         .event("job.create")
         .on("job", id)

@@ -3,6 +3,7 @@
 use bulkhead_jobs::JobFile;
 use bulkhead_kernel::ids::JobId;
 use bulkhead_tenancy::{DbError, TenantTx};
+use chrono::{DateTime, Utc};
 
 use crate::{EventBody, JobEvent, JobFilter, OwnJob, State};
 
@@ -121,6 +122,26 @@ pub(crate) async fn find_file(tx: &mut TenantTx, id: JobId) -> Result<Option<Job
         media_type: row.media_type,
         content: row.content,
     }))
+}
+
+/// The times that the job was submitted for, as they were asked for.
+pub(crate) async fn set_times(
+    tx: &mut TenantTx,
+    id: JobId,
+    run_at: Option<DateTime<Utc>>,
+    deadline: Option<DateTime<Utc>>,
+) -> Result<(), DbError> {
+    sqlx::query!(
+        r#"
+        SELECT control.set_own_job_times($1, $2, $3)::text AS nothing
+        "#,
+        id.uuid(),
+        run_at,
+        deadline,
+    )
+    .fetch_one(tx.conn())
+    .await?;
+    Ok(())
 }
 
 /// Ends the job or asks for it; the state it is in then, `None` where there is no such job.

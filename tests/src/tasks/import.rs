@@ -93,19 +93,14 @@ impl Blocked {
 
     /// Waits until the import has come here.
     async fn reached(&self, app: &App) {
-        let mut admin = app.db.connect("postgres").await;
         let waiting = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() \
                        AND wait_event_type = 'Lock' AND query LIKE '%INSERT INTO resources%')";
-        let mut looks = 0;
-        loop {
+        eventually("the import comes to the row", async || {
+            let mut admin = app.db.connect("postgres").await;
             let is_waiting: bool = sqlx::query_scalar(waiting).fetch_one(&mut admin).await.unwrap();
-            if is_waiting {
-                return;
-            }
-            looks += 1;
-            assert!(looks < 20_000, "the import never came to the row");
-            tokio::task::yield_now().await;
-        }
+            is_waiting.then_some(())
+        })
+        .await;
     }
 
     async fn release(mut self) {

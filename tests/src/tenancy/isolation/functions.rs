@@ -145,6 +145,11 @@ pub(super) const GRANTED: &[(&str, &str, &str)] = &[
         "only of a visible job of the role's tenant",
     ),
     (
+        "control.set_own_job_times(uuid,timestamp with time zone,timestamp with time zone)",
+        "bulkhead_tenants",
+        "only a visible job of the role's tenant that waits",
+    ),
+    (
         "control.cancel_own_job(uuid)",
         "bulkhead_tenants",
         "only a visible job of the role's tenant",
