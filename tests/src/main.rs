@@ -21,6 +21,7 @@ mod mail;
 mod operators;
 mod placement;
 mod resources;
+mod tasks;
 mod tenancy;
 mod tenants;
 mod traffic;

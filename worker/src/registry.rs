@@ -11,6 +11,7 @@ use bulkhead_kernel::{
     config::{Config, JobRetention},
 };
 use bulkhead_mail::{Mailer, jobs::SendMail};
+use bulkhead_tasks::{ExportOwnTenant, ImportResources, ReportUsage};
 use bulkhead_tenancy::{Db, Lineage};
 use bulkhead_tenants::{
     archives::{
@@ -27,8 +28,8 @@ use bulkhead_webhooks::{
 use crate::{
     ServeError,
     handlers::{
-        archives as archive_jobs, idempotency, invitations, jobs, mail, members, migrations, sessions, tenants, vms,
-        webhooks,
+        archives as archive_jobs, idempotency, invitations, jobs, mail, members, migrations, sessions, tasks, tenants,
+        vms, webhooks,
     },
     reconcilers,
 };
@@ -74,7 +75,7 @@ pub fn registry(parts: Parts) -> Registry {
         lineage,
         kept,
     } = parts;
-    let exports = archives.clone();
+    let (exports, own_exports) = (archives.clone(), archives.clone());
     let inviting = mailer.clone();
     Registry::new()
         .handle::<PruneIdempotencyKeys, _, _>(idempotency::prune)
@@ -84,10 +85,13 @@ pub fn registry(parts: Parts) -> Registry {
         .handle::<CopyNames, _, _>(members::copy_names)
         .handle::<RunMigrations, _, _>(move |run, job| migrations::run(run, job, lineage.clone()))
         .handle::<PruneSessions, _, _>(sessions::prune)
+        .handle::<ImportResources, _, _>(tasks::import)
+        .handle::<ExportOwnTenant, _, _>(move |run, job| tasks::export(run, job, own_exports.clone()))
         .handle::<ExportTenant, _, _>(move |run, job| archive_jobs::write(run, job, exports.clone()))
         .handle::<ImportTenant, _, _>(move |run, job| archive_jobs::load(run, job, archives.clone()))
         .handle::<MoveTenant, _, _>(tenants::carry_out_move)
         .handle::<OnboardTenant, _, _>(tenants::onboard)
+        .handle::<ReportUsage, _, _>(tasks::report)
         .handle::<ReconcileVm, _, _>(move |run, job| vms::reconcile(run, job, machines.clone()))
         .handle::<DeliverWebhook, _, _>(move |run, job| webhooks::deliver(run, job, courier.clone()))
         .handle::<ReplayWebhook, _, _>(webhooks::replay)

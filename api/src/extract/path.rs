@@ -11,7 +11,7 @@ use bulkhead_jobs::schedules::ScheduleName;
 use bulkhead_kernel::{
     fault::Code,
     ids::{
-        ApiKeyId, ExportId, IdentityId, ImportId, InvitationId, MessageId, MigrationRunId, MoveId, ReceiptId,
+        ApiKeyId, ExportId, IdentityId, ImportId, InvitationId, JobId, MessageId, MigrationRunId, MoveId, ReceiptId,
         ResourceId, RoleId, SessionId, SupportAccessId, TenantId, VmId, WebhookId,
     },
 };
@@ -61,6 +61,10 @@ impl Thing for ResourceId {
 }
 
 impl Thing for WebhookId {
+    const MISSING: Code = Code::NotFound;
+}
+
+impl Thing for JobId {
     const MISSING: Code = Code::NotFound;
 }
 

@@ -9,9 +9,9 @@ use crate::{
     middleware::{Observer, Refusals, cors, guard, note_refusals, observe},
     openapi,
     routes::{
-        api_keys, archives, audit_log, auth, clusters, credentials, docs, doctor, invitations, lifecycle, migrations,
-        moves, onboarding, operators, permissions, platform, resources, roles, schedules, service, sessions,
-        support_access, tenant_users, tenants, users, vm_templates, vms, webhooks, whoami,
+        api_keys, archives, audit_log, auth, clusters, credentials, docs, doctor, invitations, jobs, lifecycle,
+        migrations, moves, onboarding, operators, permissions, platform, platform_jobs, resources, roles, schedules,
+        service, sessions, support_access, tenant_users, tenants, users, vm_templates, vms, webhooks, whoami,
     },
     state::{AppState, RequestLimits},
 };
@@ -153,6 +153,12 @@ fn for_members() -> OpenApiRouter<AppState> {
         .routes(routes!(webhooks::deliveries::get))
         .routes(routes!(webhooks::deliveries::replay))
         .routes(routes!(webhooks::list_event_types))
+        .routes(routes!(jobs::list, jobs::create))
+        .routes(routes!(jobs::get))
+        .routes(routes!(jobs::download))
+        .routes(routes!(jobs::cancel))
+        .routes(routes!(jobs::retry))
+        .routes(routes!(jobs::watch))
         .routes(routes!(audit_log::list))
         .routes(routes!(audit_log::export))
         .routes(routes!(audit_log::verify))
@@ -180,6 +186,12 @@ fn for_operators() -> OpenApiRouter<AppState> {
         .routes(routes!(moves::start))
         .routes(routes!(moves::get))
         .routes(routes!(moves::abort))
+        .routes(routes!(platform_jobs::list))
+        .routes(routes!(platform_jobs::retry_dead))
+        .routes(routes!(platform_jobs::get))
+        .routes(routes!(platform_jobs::cancel))
+        .routes(routes!(platform_jobs::retry))
+        .routes(routes!(platform_jobs::queues))
         .routes(routes!(platform::list_receipts))
         .routes(routes!(platform::get_receipt))
         .routes(routes!(platform::get_tenant_schema, platform::set_tenant_schema))

@@ -30,6 +30,7 @@ mod scope;
 mod search;
 pub mod sessions;
 pub mod signing_keys;
+pub mod standing;
 pub mod support_access;
 pub mod tokens;
 

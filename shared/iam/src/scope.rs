@@ -248,12 +248,15 @@ pub enum ScopeError {
     /// Only members may.
     #[error("the principal is not a member")]
     NotAMember,
+    /// Only owners may.
+    #[error("the principal is not an owner")]
+    NotAnOwner,
 }
 
 impl Fault for ScopeError {
     fn code(&self) -> Code {
         match self {
-            Self::Lacks(_) | Self::LacksAll(_) | Self::NotAMember => Code::Forbidden,
+            Self::Lacks(_) | Self::LacksAll(_) | Self::NotAMember | Self::NotAnOwner => Code::Forbidden,
             Self::NotAPerson => Code::ApiKeyNotAllowed,
         }
     }
@@ -266,6 +269,7 @@ impl Fault for ScopeError {
                 format!("You need one of the permissions {}.", names.join(", ")).into()
             }
             Self::NotAPerson => self.code().title().into(),
+            Self::NotAnOwner => "This is for owners of the organisation.".into(),
             Self::NotAMember => "This is for members; support access does not reach it.".into(),
         }
     }

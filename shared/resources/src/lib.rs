@@ -10,9 +10,11 @@
 
 mod error;
 mod idempotency;
+mod many;
 mod model;
 pub mod service;
 mod store;
 
 pub use error::ResourceError;
+pub use many::{Unmade, create_many};
 pub use model::{Attributes, Changes, NewResource, Resource, ResourceQuery, Sort};

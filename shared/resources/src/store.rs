@@ -1,5 +1,7 @@
 //! Rows of `resources`.
 
+use std::collections::HashSet;
+
 use bulkhead_kernel::ids::ResourceId;
 use bulkhead_tenancy::{DbError, TenantTx};
 use chrono::{DateTime, Utc};
@@ -53,6 +55,37 @@ pub(crate) async fn insert(tx: &mut TenantTx, resource: &Resource) -> Result<(),
     .execute(tx.conn())
     .await?;
     Ok(())
+}
+
+/// Makes those whose name is free, one of the same batch that came first included, and gives their ids.
+pub(crate) async fn insert_many(tx: &mut TenantTx, resources: &[&Resource]) -> Result<HashSet<ResourceId>, DbError> {
+    let ids: Vec<Uuid> = resources.iter().map(|resource| resource.id.uuid()).collect();
+    let kinds: Vec<String> = resources.iter().map(|resource| resource.kind.clone()).collect();
+    let names: Vec<String> = resources.iter().map(|resource| resource.name.clone()).collect();
+    let attributes = resources.iter().map(|one| Value::Object(one.attributes.clone()));
+    let attributes: Vec<Value> = attributes.collect();
+    let by: Vec<String> = resources.iter().map(|resource| resource.created_by.clone()).collect();
+    let at: Vec<DateTime<Utc>> = resources.iter().map(|resource| resource.created_at).collect();
+    let made = sqlx::query_scalar!(
+        r#"
+        INSERT INTO resources (id, type, name, attributes, created_by, created_at, updated_at)
+        SELECT n.id, n.type, n.name, n.attributes, n.created_by, n.created_at, n.created_at
+        FROM unnest($1::uuid[], $2::text[], $3::text[], $4::jsonb[], $5::text[], $6::timestamptz[])
+            WITH ORDINALITY AS n (id, type, name, attributes, created_by, created_at, position)
+        ORDER BY n.position
+        ON CONFLICT (type, lower(name)) DO NOTHING
+        RETURNING id
+        "#,
+        &ids,
+        &kinds,
+        &names,
+        &attributes,
+        &by,
+        &at,
+    )
+    .fetch_all(tx.conn())
+    .await?;
+    Ok(made.into_iter().map(ResourceId::from).collect())
 }
 
 pub(crate) async fn find(tx: &mut TenantTx, id: ResourceId) -> Result<Option<Resource>, DbError> {

@@ -17,6 +17,7 @@ impl Job for OnboardTenant {
     const KIND: &'static str = "tenants.onboard";
     const QUEUE: Queue = Queue::Provision;
     const MAX_ATTEMPTS: u16 = 20;
+    const IS_VISIBLE: bool = true;
 
     fn unique_key(&self) -> Option<String> {
         Some(self.tenant.to_string())

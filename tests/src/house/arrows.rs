@@ -25,6 +25,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     ("shared/resources", &["kernel", "tenancy", "audit", "iam"]),
     (
+        "shared/tasks",
+        &["kernel", "tenancy", "audit", "jobs", "iam", "tenants", "resources"],
+    ),
+    (
         "shared/compute",
         &["kernel", "tenancy", "audit", "jobs", "events", "iam"],
     ),
@@ -39,6 +43,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "iam",
             "tenants",
             "resources",
+            "tasks",
             "compute",
             "traffic",
             "events",
@@ -48,7 +53,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "worker",
         &[
-            "kernel", "tenancy", "audit", "jobs", "mail", "iam", "tenants", "compute", "webhooks",
+            "kernel", "tenancy", "audit", "jobs", "mail", "iam", "tenants", "tasks", "compute", "webhooks",
         ],
     ),
 ];

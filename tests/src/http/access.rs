@@ -5,8 +5,8 @@ use std::{fmt::Write as _, path::Path};
 
 use bulkhead_iam::permissions::{Permission, PermissionSet, SUPPORT_READ, SUPPORT_WRITE, SystemRole};
 use bulkhead_kernel::ids::{
-    ApiKeyId, ExportId, IdentityId, InvitationId, MessageId, ResourceId, RoleId, SessionId, SupportAccessId, TenantId,
-    VmId, WebhookId,
+    ApiKeyId, ExportId, IdentityId, InvitationId, JobId, MessageId, ResourceId, RoleId, SessionId, SupportAccessId,
+    TenantId, VmId, WebhookId,
 };
 use http::Method;
 use serde_json::{Value, json};
@@ -126,6 +126,7 @@ pub(super) fn target(operation: &Operation, tenant: TenantId) -> String {
             ("resources", _) => ResourceId::new().to_string(),
             ("webhooks", _) => WebhookId::new().to_string(),
             ("deliveries", _) => MessageId::new().to_string(),
+            ("jobs", _) => JobId::new().to_string(),
             ("sessions", _) => SessionId::new().to_string(),
             ("support-access", _) => SupportAccessId::new().to_string(),
             ("permissions", _) => "vm:read".to_owned(),

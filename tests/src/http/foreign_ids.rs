@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use bulkhead_kernel::ids::{
-    ApiKeyId, ExportId, IdentityId, ImportId, InvitationId, MessageId, MigrationRunId, MoveId, ReceiptId, ResourceId,
-    RoleId, SessionId, SupportAccessId, TenantId, VmId, WebhookId,
+    ApiKeyId, ExportId, IdentityId, ImportId, InvitationId, JobId, MessageId, MigrationRunId, MoveId, ReceiptId,
+    ResourceId, RoleId, SessionId, SupportAccessId, TenantId, VmId, WebhookId,
 };
 use http::Method;
 use serde_json::{Value, json};
 
-use crate::harness::{App, Client, Founder};
+use crate::harness::{App, Client, Founder, eventually};
 
 /// One id that the caller may know, one of another tenant, and one that nobody has.
 struct Ids {
@@ -118,6 +118,18 @@ async fn webhook(founder: &Founder) -> String {
     webhook["id"].as_str().unwrap().to_owned()
 }
 
+/// A job that has ended with a file.
+async fn job(founder: &Founder) -> String {
+    let wanted = json!({"type": "usage.report"});
+    let job = founder.client.post("/api/v1/jobs", &wanted).await.expect(202);
+    let path = format!("/api/v1/jobs/{}", job["id"].as_str().unwrap());
+    eventually("the report is written", async || {
+        (founder.client.get(&path).await.expect(200)["state"] == "done").then_some(())
+    })
+    .await;
+    job["id"].as_str().unwrap().to_owned()
+}
+
 async fn support_access(operator: &Client, founder: &Founder) -> String {
     let path = format!("/api/v1/platform/tenants/{}/support-access", founder.tenant);
     let wanted = json!({"reason": "a look at what is wrong"});
@@ -172,6 +184,11 @@ async fn ids(app: &App, ada: &Founder, bob: &Founder) -> BTreeMap<&'static str, 
         foreign: webhook(bob).await,
         missing: WebhookId::new().to_string(),
     };
+    let jobs = Ids {
+        own: job(ada).await,
+        foreign: job(bob).await,
+        missing: JobId::new().to_string(),
+    };
     let operator = app.operator().await;
     let support = Ids {
         own: support_access(&operator, ada).await,
@@ -194,6 +211,7 @@ async fn ids(app: &App, ada: &Founder, bob: &Founder) -> BTreeMap<&'static str, 
         ("api-keys", keys),
         ("resources", resources),
         ("webhooks", webhooks),
+        ("jobs", jobs),
         ("imports", nobodys(&|| ImportId::new().to_string())),
         ("migrations", nobodys(&|| MigrationRunId::new().to_string())),
         ("sessions", sessions),

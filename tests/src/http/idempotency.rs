@@ -8,7 +8,7 @@ use super::access::{operations, target};
 use crate::harness::{Answer, App, Founder, Options};
 
 /// Every POST that does not take the header, with the reason.
-const WITHOUT: [(&str, &str); 28] = [
+const WITHOUT: [(&str, &str); 32] = [
     ("/api/v1/auth/login", "a session and its secret are made anew each time"),
     ("/api/v1/auth/token", "a session and its secret are made anew each time"),
     (
@@ -33,6 +33,10 @@ const WITHOUT: [(&str, &str); 28] = [
     ("/api/v1/invitations/accept", "the link works once"),
     ("/api/v1/platform/doctor/isolation", "reads"),
     ("/api/v1/platform/migrations", "one run at a time"),
+    ("/api/v1/jobs/{id}/cancel", "done before: nothing"),
+    ("/api/v1/platform/jobs/{id}/cancel", "done before: nothing"),
+    ("/api/v1/platform/jobs/{id}/retry", "of a job that has ended alone"),
+    ("/api/v1/platform/jobs/retry", "of dead jobs alone"),
     ("/api/v1/platform/operators", "somebody is an operator once"),
     ("/api/v1/platform/operators/{id}/deactivate", "done before: nothing"),
     ("/api/v1/platform/operators/{id}/reactivate", "done before: nothing"),

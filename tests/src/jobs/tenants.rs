@@ -150,6 +150,9 @@ async fn rows_whose_tenant_is_missing_deleted_foreign_or_malformed_are_dead_in_s
     let victim = pending(&test, "victim").await;
     let onboard = json!({ "tenant": victim, "owner": IdentityId::new() });
     let reconcile = json!({ "vm_id": VmId::new() });
+    let report = json!({ "from": "2026-01-01T00:00:00Z", "to": "2026-02-01T00:00:00Z" });
+    let import = json!({ "resources": [{}] });
+    let nothing = json!({});
     let names = json!({ "identity": IdentityId::new() });
     let deliver = json!({ "webhook_id": WebhookId::new(), "message_id": MessageId::new(), "round": 0 });
     let (since, until) = ("2026-11-20T12:00:00Z", "2026-11-21T12:00:00Z");
@@ -177,6 +180,9 @@ async fn rows_whose_tenant_is_missing_deleted_foreign_or_malformed_are_dead_in_s
                 "vms.reconcile" => &reconcile,
                 "webhooks.deliver" => &deliver,
                 "webhooks.replay" => &replay,
+                "usage.report" => &report,
+                "resources.import" => &import,
+                "tenant.export" => &nothing,
                 _ => panic!("say with which payload {kind} is to be refused, or that it is the platform's"),
             };
             let job = plant(&test, kind, None, payload).await;

@@ -117,13 +117,21 @@ async fn every_call_of_operators_that_changes_something_is_in_the_platforms_log(
     );
     // From here on nobody carries out what is asked for, so that everything stays as it is asked for.
     app.worker = None;
-    walk.call(
-        "POST /api/v1/tenants/import?slug=copy",
-        &[],
-        "application/x-tar",
-        archive,
-    )
-    .await;
+    let copy = walk
+        .call(
+            "POST /api/v1/tenants/import?slug=copy",
+            &[],
+            "application/x-tar",
+            archive,
+        )
+        .await;
+    let job = copy["job_id"].as_str().unwrap();
+    for verb in ["cancel", "retry"] {
+        let route = format!("POST /api/v1/platform/jobs/{{id}}/{verb}");
+        walk.json(&route, &[job], json!({})).await;
+    }
+    walk.json("POST /api/v1/platform/jobs/retry", &[], json!({"type": "mail.send"}))
+        .await;
     let import = walk.recorded.remove("POST /api/v1/tenants/import?slug=copy").unwrap();
     walk.recorded.insert("POST /api/v1/tenants/import".into(), import);
 

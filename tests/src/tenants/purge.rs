@@ -11,13 +11,14 @@ use crate::harness::{Postgres, TestDb, run};
 /// Every shared table in which tenants have rows. A purge deletes the rows of each by the catalog, a new one's too. Before
 /// a table is added here somebody has thought about what else hangs on its rows: files, machines, keys in Redis.
 /// The file of an export goes with its row: the sweep of archives removes files that no row names.
-const SHARED: [&str; 18] = [
+const SHARED: [&str; 19] = [
     "audit_heads",
     "audit_outbox",
     "doctor_tenants",
     "exports",
     "imports",
     "job_events",
+    "job_files",
     "jobs",
     "membership_outbox",
     "membership_words",

@@ -8,6 +8,7 @@ pub(crate) mod mail;
 pub(crate) mod members;
 pub(crate) mod migrations;
 pub(crate) mod sessions;
+pub(crate) mod tasks;
 pub(crate) mod tenants;
 pub(crate) mod vms;
 pub(crate) mod webhooks;

@@ -92,6 +92,12 @@ impl KeyAuthority {
             || former.is_some_and(|(former, _)| KeyText::is_same_hash(hash, former))
     }
 
+    /// Whether it opens anything at all.
+    pub(super) fn is_live(&self, now: DateTime<Utc>) -> bool {
+        let is_backed = self.is_owner_active && self.is_account_on;
+        !self.is_revoked && is_backed && self.expires_at.is_none_or(|end| now < end)
+    }
+
     pub(super) fn judge(&self, hash: &SecretHash, from: IpAddr, now: DateTime<Utc>) -> Result<(), Refusal> {
         if !self.is_opened_by(hash, now) {
             Err(Refusal::Secret)

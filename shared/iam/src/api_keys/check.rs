@@ -2,14 +2,21 @@
 
 use std::{net::IpAddr, sync::Arc, time::Instant};
 
-use bulkhead_kernel::{origin::Origin, telemetry::fields};
-use bulkhead_tenancy::{DbError, TenantSelector};
+use bulkhead_kernel::{
+    ids::{ApiKeyId, TenantId},
+    origin::Origin,
+    telemetry::fields,
+};
+use bulkhead_tenancy::{Db, DbError, TenantSelector};
+use chrono::{DateTime, Utc};
 use tracing::instrument;
 
 use super::{ApiKeyError, KeyAuthority, KeyText, Owner, Refusal, store, text::SecretHash};
 use crate::{
     Iam,
     identities::{self, IdentityError},
+    permissions::PermissionSet,
+    standing,
 };
 
 /// What the key allows when it comes from this address, at most a second old.
@@ -61,6 +68,22 @@ async fn look(iam: &Iam, key: &KeyText, hash: &SecretHash) -> Result<KeyAuthorit
         Err(DbError::TenantNotActive) => Err(closed(iam, key, hash).await?),
         Err(error) => Err(error.into()),
     }
+}
+
+/// What a key allows that was let in earlier, secret and address aside; `None` for one that opens nothing any more.
+pub(crate) async fn permissions_now(
+    db: &Db,
+    tenant: TenantId,
+    id: ApiKeyId,
+    now: DateTime<Utc>,
+) -> Result<Option<PermissionSet>, DbError> {
+    let Some(mut found) = store::find_authority(db, tenant, id).await? else {
+        return Ok(None);
+    };
+    if let (Owner::Member(owner), false) = (found.owner, found.is_account_on) {
+        found.is_account_on = standing::is_account_on(db, owner).await?;
+    }
+    Ok(found.is_live(now).then(|| found.permissions()))
 }
 
 /// People are kept at home: the cluster of a tenant that lives elsewhere knows of none, so home is asked.

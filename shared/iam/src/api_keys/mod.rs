@@ -25,6 +25,7 @@ mod text;
 mod wanted;
 
 pub use authority::{KeyAuthority, Refusal};
+pub(crate) use check::permissions_now;
 pub use check::{authority, authority_now, note_refusal};
 pub use error::ApiKeyError;
 pub use leak::report;

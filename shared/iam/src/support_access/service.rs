@@ -120,6 +120,19 @@ async fn finish(
     bulkhead_audit::record_for(tx, tenant, event).await
 }
 
+/// Whether an access that somebody used earlier still lets its operator in, and then whether it lets them write.
+pub(crate) async fn find_can_write(
+    db: &Db,
+    tenant: TenantId,
+    id: SupportAccessId,
+    now: DateTime<Utc>,
+) -> Result<Option<bool>, DbError> {
+    let mut tx = db.home().control().await?;
+    let found = store::find_can_write(&mut tx, tenant, id, now).await?;
+    tx.commit().await?;
+    Ok(found)
+}
+
 /// What lets the holder of a session into a tenant in this very moment, member or not.
 #[instrument(skip_all)]
 pub async fn find_live(

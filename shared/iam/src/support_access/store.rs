@@ -196,6 +196,35 @@ pub(super) async fn set_ended(
     Ok(())
 }
 
+/// Whether the access lets an active operator write at this time; `None` where it lets nobody in.
+pub(super) async fn find_can_write(
+    tx: &mut ControlTx,
+    tenant: TenantId,
+    id: SupportAccessId,
+    now: DateTime<Utc>,
+) -> Result<Option<bool>, DbError> {
+    let can_write = sqlx::query_scalar!(
+        r#"
+        SELECT a.can_write
+        FROM control.support_access AS a
+                 JOIN control.operators AS o ON o.identity_id = a.operator_id
+                 JOIN control.identities AS i ON i.id = a.operator_id
+        WHERE a.tenant_id = $1
+          AND a.id = $2
+          AND a.ended_at IS NULL
+          AND a.expires_at > $3
+          AND o.status = 'active'
+          AND i.status = 'active'
+        "#,
+        tenant.uuid(),
+        id.uuid(),
+        now,
+    )
+    .fetch_optional(tx.conn())
+    .await?;
+    Ok(can_write)
+}
+
 /// What lets the holder of a session into the tenant at this time, where they are an active operator: of several the
 /// newest that may write, else the newest.
 pub(super) async fn find_live(

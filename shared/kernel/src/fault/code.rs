@@ -128,6 +128,8 @@ codes! {
     WebhookDisabled = "webhook_disabled", Conflict, "The webhook is disabled.";
     OperatorExists = "operator_exists", Conflict, "This person is an operator already, active or not.";
     OperatorOneself = "operator_oneself", Conflict, "Operators do not deactivate themselves; so one is always left.";
+    JobState = "job_state", Conflict, "The job is in a state that does not allow this.";
+    JobDuplicate = "job_duplicate", Conflict, "A job that does the same waits or runs already.";
     DoctorBusy = "doctor_busy", Conflict, "An examination is already under way.";
     MigrationUnderWay = "migration_under_way", Conflict, "Another migration of the fleet is open.";
     MigrationState = "migration_state", Conflict, "The migration is in a state that does not allow this.";

@@ -138,8 +138,20 @@ pub async fn export(
     db: &Db,
     archives: &Archives,
     clock: &Clock,
-    (by, actor): (IdentityId, Actor),
+    by: (IdentityId, Actor),
     tenant: TenantId,
+) -> Result<Requested, ArchiveError> {
+    export_as(origin, db, archives, clock, by, (tenant, ExportId::new())).await
+}
+
+/// The same under an id of the caller's.
+pub async fn export_as(
+    origin: &Origin,
+    db: &Db,
+    archives: &Archives,
+    clock: &Clock,
+    (by, actor): (IdentityId, Actor),
+    (tenant, id): (TenantId, ExportId),
 ) -> Result<Requested, ArchiveError> {
     let now = clock.now();
     let mut tx = db.control().await?;
@@ -149,7 +161,6 @@ pub async fn export(
         None => return Err(TenantError::NotFound.into()),
     }
     store::fail_abandoned_exports(&mut tx, now, now + archives.retention()).await?;
-    let id = ExportId::new();
     let job = ExportTenant { tenant, export: id };
     let job = bulkhead_jobs::enqueue_for(origin, &mut tx, Owner::Platform, &job).await?;
     let job = job.ok_or(ArchiveError::InProgress)?;

@@ -26,6 +26,7 @@ pub const NOT_EXPORTED: &[(&str, &str)] = &[
     ("exports", "how archives were made says nothing about the tenant"),
     ("imports", "how tenants were made says nothing about the tenant"),
     ("job_events", "what became of that work"),
+    ("job_files", "what that work came to"),
     ("jobs", "work of this installation, which does it"),
     (
         "membership_outbox",

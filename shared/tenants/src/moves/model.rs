@@ -10,6 +10,7 @@ pub const CARRIED: &[&str] = &[
     "audit_outbox",
     "jobs",
     "job_events",
+    "job_files",
     "membership_outbox",
     "vm_work",
 ];

@@ -265,6 +265,7 @@ fn filled(path: &str) -> String {
             "webhooks" => "whk",
             "deliveries" => "msg",
             "sessions" => "ses",
+            "jobs" => "job",
             "vms" => "vm",
             "support-access" => "sup",
             // What these are for refuses every key before it looks at ids.

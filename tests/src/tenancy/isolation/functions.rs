@@ -95,6 +95,71 @@ pub(super) const GRANTED: &[(&str, &str, &str)] = &[
         "with the caller's own rights",
     ),
     (
+        "control.note_job_error(uuid,uuid,text)",
+        "bulkhead_control",
+        "with the caller's own rights",
+    ),
+    (
+        "control.get_job_checkpoint(uuid,uuid)",
+        "bulkhead_tenants",
+        "reads of a job of the role's tenant or of the platform, for who knows its random token",
+    ),
+    (
+        "control.set_job_checkpoint(uuid,uuid,jsonb)",
+        "bulkhead_tenants",
+        "writes a job of the role's tenant or of the platform, for who knows its random token",
+    ),
+    (
+        "control.set_job_file(uuid,uuid,text,text,bytea)",
+        "bulkhead_tenants",
+        "adds to a job of the role's tenant, for who knows its random token",
+    ),
+    (
+        "control.job_word(text,boolean,timestamp with time zone)",
+        "bulkhead_control",
+        "says a state in the words of the API; looks at nothing",
+    ),
+    (
+        "control.job_error(text,text,smallint,timestamp with time zone,timestamp with time zone)",
+        "bulkhead_control",
+        "says an error as a code; looks at nothing",
+    ),
+    (
+        "control.try_job_again(uuid)",
+        "bulkhead_control",
+        "with the caller's own rights",
+    ),
+    (
+        "control.list_own_jobs(uuid,text,text,timestamp with time zone,timestamp with time zone,uuid,integer)",
+        "bulkhead_tenants",
+        "visible jobs of the role's tenant, without their payload and error",
+    ),
+    (
+        "control.list_own_job_events(uuid,integer,integer)",
+        "bulkhead_tenants",
+        "only of a visible job of the role's tenant",
+    ),
+    (
+        "control.get_own_job_file(uuid)",
+        "bulkhead_tenants",
+        "only of a visible job of the role's tenant",
+    ),
+    (
+        "control.set_own_job_times(uuid,timestamp with time zone,timestamp with time zone)",
+        "bulkhead_tenants",
+        "only a visible job of the role's tenant that waits",
+    ),
+    (
+        "control.cancel_own_job(uuid)",
+        "bulkhead_tenants",
+        "only a visible job of the role's tenant",
+    ),
+    (
+        "control.retry_own_job(uuid)",
+        "bulkhead_tenants",
+        "only a visible job of the role's tenant",
+    ),
+    (
         "control.member_names(uuid)",
         "bulkhead_tenants",
         "the names of somebody who belongs to the role's tenant, which has a copy of them",
@@ -177,9 +242,9 @@ async fn possessions(admin: &mut PgConnection, tenant: TenantId) -> [String; 3] 
     let (job, vm, tenant) = (JobId::new().uuid(), VmId::new().uuid(), tenant.uuid());
     let rows = format!(
         "INSERT INTO control.jobs (id, kind, queue, tenant_id, payload, state, attempt, max_attempts, lease_token, \
-                                   lease_until, principal, request_id) \
+                                   lease_until, principal, request_id, is_visible) \
          VALUES ('{job}', 'test.kept', 'default', '{tenant}', '{{}}', 'running', 1, 3, '{job}', now() + interval '1 day', \
-                 'p', 'r'); \
+                 'p', 'r', true); \
          INSERT INTO control.vm_work (vm_id, tenant_id, provider_identity, due_at, lease_owner, lease_epoch, lease_until) \
          VALUES ('{vm}', '{tenant}', 'identity of {vm}', NULL, 'w', 1, now() + interval '1 day')"
     );
@@ -223,6 +288,7 @@ async fn calls_with(admin: &mut PgConnection, id: &str) -> Vec<String> {
                                   WHEN 'uuid' THEN quote_literal($1)
                                   WHEN 'text' THEN quote_literal('default')
                                   WHEN 'jsonb' THEN quote_literal('{}')
+                                  WHEN 'bytea' THEN quote_literal('x')
                                   WHEN 'timestamp with time zone' THEN quote_literal('2026-01-01')
                                   ELSE '1'
                                   END || '::' || t.type::regtype, ', ' ORDER BY t.place), '')
