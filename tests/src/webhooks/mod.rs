@@ -208,6 +208,7 @@ fn worker(db: &Db, config: &Config, clock: &Clock) -> (DropGuard, JoinHandle<()>
         poll: Duration::from_millis(20),
         retry_base: Duration::from_millis(20),
         retry_max: Duration::from_secs(1),
+        cancel_grace: Duration::from_millis(300),
     };
     let worker = Worker::new(db.clone(), registry(parts), &quick)
         .unwrap()
