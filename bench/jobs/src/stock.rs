@@ -1,6 +1,7 @@
 //! An apalis worker over stock apalis-postgres: its defaults, but batches as large as they help, and woken by notifications.
 
 use std::{
+    convert::Infallible,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering::SeqCst},
@@ -8,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use apalis::{layers::WorkerBuilderExt, prelude::BoxDynError};
+use apalis::layers::WorkerBuilderExt;
 use apalis_core::{
     backend::TaskSink,
     task::builder::TaskBuilder,
@@ -21,6 +22,9 @@ use tokio::sync::Notify;
 use crate::database::Server;
 
 const QUEUE: &str = "bench";
+
+/// How long a round may take.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Jobs it fetches at once; it keeps a buffer.
 const BATCH: usize = 100;
@@ -58,23 +62,24 @@ impl<'a> Stock<'a> {
         let worker = WorkerBuilder::new(format!("bench-{}", uuid::Uuid::now_v7()))
             .backend(PostgresStorage::<usize>::new(&self.pool).with_config(config()))
             .concurrency(self.places)
-            .layer(ParallelizeLayer::new(tokio::spawn))
+            .layer(ParallelizeLayer::new(|job| tokio::spawn(job)))
             .build(move |_: usize| {
                 running.fetch_add(1, SeqCst);
                 telling.notify_one();
-                async { Ok::<_, BoxDynError>(()) }
+                async { Ok::<_, Infallible>(()) }
             });
-        let task = tokio::spawn(async move {
-            let _ = worker.run().await;
-        });
-        while n_run.load(SeqCst) < n_jobs {
-            one_run.notified().await;
-        }
         let done = format!("SELECT count(*) FROM apalis.jobs WHERE status = 'Done' AND job_type = '{QUEUE}'");
-        let settled = self.server.until(&done, i64::try_from(n_jobs)?);
-        tokio::time::timeout(Duration::from_secs(60), settled).await??;
+        let settled = async {
+            while n_run.load(SeqCst) < n_jobs {
+                one_run.notified().await;
+            }
+            self.server.until(&done, i64::try_from(n_jobs)?).await
+        };
+        tokio::select! {
+            ended = worker.run() => anyhow::bail!("the stock worker ended: {:?}", ended.err()),
+            settled = tokio::time::timeout(PATIENCE, settled) => settled??,
+        }
         let took = began.elapsed().as_secs_f64();
-        task.abort();
         Ok(n_jobs as f64 / took)
     }
 }
