@@ -1,4 +1,5 @@
-//! An apalis worker over stock apalis-postgres: its defaults, but batches as large as they help, and woken by notifications.
+//! An apalis worker over stock apalis-postgres: its defaults, with which it fetches ten jobs ahead and
+//! writes their results behind the next ones.
 
 use std::{
     convert::Infallible,
@@ -26,9 +27,6 @@ const QUEUE: &str = "bench";
 /// How long a round may take.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Jobs it fetches at once; it keeps a buffer.
-const BATCH: usize = 100;
-
 pub(crate) struct Stock<'a> {
     server: &'a Server,
     pool: PgPool,
@@ -37,8 +35,8 @@ pub(crate) struct Stock<'a> {
 
 impl<'a> Stock<'a> {
     pub(crate) async fn new(server: &'a Server, places: usize) -> anyhow::Result<Self> {
-        // It holds one connection for itself at times.
-        let connections = u32::try_from(places)?.max(2);
+        // Two more than it has places, in its favour: it fetches and keeps alive beside them.
+        let connections = u32::try_from(places)? + 2;
         let pool = PgPoolOptions::new()
             .max_connections(connections)
             .connect(&server.url("postgres"))
@@ -50,7 +48,7 @@ impl<'a> Stock<'a> {
     /// Jobs in a second.
     pub(crate) async fn rate(&self, n_jobs: usize) -> anyhow::Result<f64> {
         self.server.run("TRUNCATE apalis.jobs CASCADE").await?;
-        let config = || Config::default().queue(QUEUE).batch_size(BATCH).persist_results(false);
+        let config = || Config::default().queue(QUEUE);
         let mut storage = PostgresStorage::<usize>::new(&self.pool).with_config(config());
         let tasks: Vec<_> = (0..n_jobs).map(|n| TaskBuilder::new(n).build()).collect();
         let mut tasks = futures_util::stream::iter(tasks);
