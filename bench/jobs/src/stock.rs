@@ -1,6 +1,8 @@
-//! An apalis worker over stock apalis-postgres: its defaults, but batches as large as they help, and woken by notifications.
+//! An apalis worker over stock apalis-postgres: its defaults, with which it fetches ten jobs ahead and
+//! writes their results behind the next ones.
 
 use std::{
+    convert::Infallible,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering::SeqCst},
@@ -8,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use apalis::{layers::WorkerBuilderExt, prelude::BoxDynError};
+use apalis::layers::WorkerBuilderExt;
 use apalis_core::{
     backend::TaskSink,
     task::builder::TaskBuilder,
@@ -22,8 +24,8 @@ use crate::database::Server;
 
 const QUEUE: &str = "bench";
 
-/// Jobs it fetches at once; it keeps a buffer.
-const BATCH: usize = 100;
+/// How long a round may take.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 pub(crate) struct Stock<'a> {
     server: &'a Server,
@@ -33,8 +35,8 @@ pub(crate) struct Stock<'a> {
 
 impl<'a> Stock<'a> {
     pub(crate) async fn new(server: &'a Server, places: usize) -> anyhow::Result<Self> {
-        // It holds one connection for itself at times.
-        let connections = u32::try_from(places)?.max(2);
+        // Two more than it has places, in its favour: it fetches and keeps alive beside them.
+        let connections = u32::try_from(places)? + 2;
         let pool = PgPoolOptions::new()
             .max_connections(connections)
             .connect(&server.url("postgres"))
@@ -46,7 +48,7 @@ impl<'a> Stock<'a> {
     /// Jobs in a second.
     pub(crate) async fn rate(&self, n_jobs: usize) -> anyhow::Result<f64> {
         self.server.run("TRUNCATE apalis.jobs CASCADE").await?;
-        let config = || Config::default().queue(QUEUE).batch_size(BATCH).persist_results(false);
+        let config = || Config::default().queue(QUEUE);
         let mut storage = PostgresStorage::<usize>::new(&self.pool).with_config(config());
         let tasks: Vec<_> = (0..n_jobs).map(|n| TaskBuilder::new(n).build()).collect();
         let mut tasks = futures_util::stream::iter(tasks);
@@ -58,23 +60,24 @@ impl<'a> Stock<'a> {
         let worker = WorkerBuilder::new(format!("bench-{}", uuid::Uuid::now_v7()))
             .backend(PostgresStorage::<usize>::new(&self.pool).with_config(config()))
             .concurrency(self.places)
-            .layer(ParallelizeLayer::new(tokio::spawn))
+            .layer(ParallelizeLayer::new(|job| tokio::spawn(job)))
             .build(move |_: usize| {
                 running.fetch_add(1, SeqCst);
                 telling.notify_one();
-                async { Ok::<_, BoxDynError>(()) }
+                async { Ok::<_, Infallible>(()) }
             });
-        let task = tokio::spawn(async move {
-            let _ = worker.run().await;
-        });
-        while n_run.load(SeqCst) < n_jobs {
-            one_run.notified().await;
-        }
         let done = format!("SELECT count(*) FROM apalis.jobs WHERE status = 'Done' AND job_type = '{QUEUE}'");
-        let settled = self.server.until(&done, i64::try_from(n_jobs)?);
-        tokio::time::timeout(Duration::from_secs(60), settled).await??;
+        let settled = async {
+            while n_run.load(SeqCst) < n_jobs {
+                one_run.notified().await;
+            }
+            self.server.until(&done, i64::try_from(n_jobs)?).await
+        };
+        tokio::select! {
+            ended = worker.run() => anyhow::bail!("the stock worker ended: {:?}", ended.err()),
+            settled = tokio::time::timeout(PATIENCE, settled) => settled??,
+        }
         let took = began.elapsed().as_secs_f64();
-        task.abort();
         Ok(n_jobs as f64 / took)
     }
 }
