@@ -50,6 +50,7 @@ pub struct PartBody<T> {
     /// The most items of a part.
     limit: u32,
     /// For the part after this one; null at the end.
+    #[schema(example = json!(null))]
     next_cursor: Option<String>,
 }
 

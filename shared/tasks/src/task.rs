@@ -224,7 +224,10 @@ mod tests {
     fn submission(kind: &str, params: Value) -> Submission {
         Submission {
             kind: kind.into(),
-            params: params.as_object().unwrap().clone(),
+            params: match params {
+                Value::Object(params) => params,
+                other => panic!("{other} is no object"),
+            },
             run_at: None,
             deadline: None,
         }
@@ -288,7 +291,7 @@ mod tests {
         assert_eq!(pointers(&at(Some(400 * 86_400), None)), ["/run_at"]);
         let mut violations = Vec::new();
         let when = at(Some(60), Some(90)).when(now(), &mut violations);
-        assert_eq!(when.delay, Duration::from_secs(60));
+        assert_eq!(when.delay, Duration::from_mins(1));
         assert_eq!(when.deadline, Some(Duration::from_secs(90)));
     }
 
