@@ -17,7 +17,7 @@
 //! Time is the database's throughout; workers need not agree on it.
 //!
 //! Absent: no enqueue without a transaction, no state outside the table, no prefetching, no retry inside a handler, no
-//! lock of a worker's name. 
+//! lock of a worker's name.
 
 mod attempt;
 mod backend;
