@@ -10,12 +10,12 @@ use tokio::{
 };
 
 /// Why there was no answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Failure {
     /// Nobody took the call, so nothing was asked.
     Refused,
     /// It was asked, and the answer is missing or cut off.
-    CutOff,
+    CutOff(String),
 }
 
 /// An answer of any status.
@@ -42,8 +42,12 @@ pub(crate) async fn call(base: &str, path: &str, token: &str, body: Option<&Valu
         stream.read_to_end(&mut answer).await?;
         std::io::Result::Ok(answer)
     });
-    let answer = answer.await.ok().and_then(Result::ok).ok_or(Failure::CutOff)?;
-    parse(&String::from_utf8_lossy(&answer)).ok_or(Failure::CutOff)
+    let answer = match answer.await {
+        Ok(Ok(answer)) => String::from_utf8_lossy(&answer).into_owned(),
+        Ok(Err(error)) => return Err(Failure::CutOff(error.to_string())),
+        Err(_) => return Err(Failure::CutOff("no answer in 30 s".into())),
+    };
+    parse(&answer).ok_or_else(|| Failure::CutOff(format!("after {} bytes", answer.len())))
 }
 
 /// `None` unless all of it is there.

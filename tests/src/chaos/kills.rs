@@ -89,7 +89,7 @@ impl Steady {
             while !*stopped.borrow() {
                 // Lengths differ, so that deaths find jobs at every step of theirs.
                 let job = Work {
-                    ms: (n as u64 * 7) % 80,
+                    ms: (n as u64 * 37) % 400,
                 };
                 n += usize::from(feeder.add(&job).await.is_ok());
                 sleep(Duration::from_millis(ms)).await;

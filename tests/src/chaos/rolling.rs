@@ -35,7 +35,7 @@ pub(crate) async fn run(plan: Plan) -> Report {
     let relay = Relay::start().await;
     let app = product(&relay, &plan).await;
     let founder = app.founder("acme").await;
-    let role = viewer(&founder).await;
+    let role = viewer(&app, &founder).await;
     let mut apis = [start("bulkhead-api", &app).await, start("bulkhead-api", &app).await];
     let mut workers = [
         start("bulkhead-worker", &app).await,
@@ -73,7 +73,7 @@ async fn product(relay: &Relay, plan: &Plan) -> App {
     let lease = plan.lease().as_millis().to_string();
     let more = [
         ("BULKHEAD__AUTH__ACCESS_TOKEN_SECS", "86400"),
-        ("BULKHEAD__TENANTS__MAX_PENDING_INVITATIONS", "1000000"),
+        ("BULKHEAD__TENANTS__MAX_PENDING_INVITATIONS", "100000"),
         ("BULKHEAD__SERVER__SHUTDOWN_GRACE_SECS", &grace),
         ("BULKHEAD__WORKER__SHUTDOWN_GRACE_SECS", &grace),
         ("BULKHEAD__JOBS__LEASE_MS", &lease),

@@ -55,8 +55,10 @@ pub(crate) async fn run() -> ExitCode {
     ExitCode::SUCCESS
 }
 
+/// In a task that goes on when the handler is dropped, as a thread of its own would: nothing but the lease stops it.
 async fn work(run: Run, job: Work) -> Outcome {
-    match effect(&run, job).await {
+    let effect = tokio::spawn(async move { effect(&run, job).await });
+    match effect.await.unwrap() {
         Ok(()) => Outcome::Done,
         Err(error) => Outcome::Retry(error.to_string()),
     }
