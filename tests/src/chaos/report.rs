@@ -85,5 +85,5 @@ pub(crate) fn print(plan: &Plan, reports: &[Report]) {
 
 /// Writes a line of the result.
 pub(crate) fn say(text: &str) {
-    writeln!(stdout(), "{text}").unwrap();
+    stdout().write_all(format!("{text}\n").as_bytes()).unwrap();
 }
