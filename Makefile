@@ -1,7 +1,7 @@
 # Every target is one script or one cargo command; `make help` lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: coverage help dev dev-up dev-down dev-reset demo test test-pgbouncer test-pg18 bench bench-short bench-tenants bench-tenants-short bench-fleet bench-fleet-short bench-enumeration bench-enumeration-short bench-audit bench-rotations bench-jobs bench-jobs-short contract-test contract-test-short house prepare prepare-check fmt fmt-check lint openapi openapi-check deny ci
+.PHONY: coverage help dev dev-up dev-down dev-reset demo test test-pgbouncer test-pg18 bench bench-short bench-tenants bench-tenants-short bench-fleet bench-fleet-short bench-enumeration bench-enumeration-short bench-audit bench-rotations bench-jobs bench-jobs-short contract-test contract-test-short chaos chaos-short chaos-mutants house prepare prepare-check fmt fmt-check lint openapi openapi-check deny ci
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1	\2/p' Makefile | expand -t 22
@@ -86,6 +86,15 @@ contract-test: ## hold answers to generated requests against the OpenAPI documen
 
 contract-test-short: ## the same with 300 requests for each role
 	@CONTRACT_SHORT=1 scripts/contract-test
+
+chaos: ## kill, stop and restart processes from a seed: are the promises about jobs kept? (CHAOS_SEED=n, CHAOS_ONLY=name)
+	@scripts/chaos
+
+chaos-short: ## the same in under two minutes
+	@CHAOS_SHORT=1 scripts/chaos
+
+chaos-mutants: ## are deliberate bugs caught by it?
+	@scripts/chaos --mutants
 
 prepare: ## rebuild the query cache .sqlx
 	@scripts/prepare

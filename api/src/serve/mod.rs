@@ -1,7 +1,8 @@
 //! Runs the two listeners: the public API, and the internal one for metrics and probes.
 //!
-//! On shutdown the public listener answers who is already in its backlog and then closes; `/readyz` says no, requests in
-//! flight get their time of grace, and the internal listener goes last, so that the drain can be watched.
+//! On shutdown `/readyz` says no, and half a second later the public listener answers who is already in its backlog and
+//! closes; requests in flight get their time of grace, and the internal listener goes last, so that the drain can be
+//! watched.
 
 mod accept;
 mod deadline;
@@ -16,6 +17,9 @@ use tokio_util::sync::CancellationToken;
 pub use accept::Limits;
 
 use crate::{router, state::AppState};
+
+/// From the moment `/readyz` says no to the end of the public listener: who was told yes just before is on the way.
+const LINGER: Duration = Duration::from_millis(500);
 
 /// The sockets a process listens on.
 #[derive(Debug)]
@@ -44,15 +48,17 @@ impl Listeners {
 /// Serves until `shutdown` is cancelled and the requests in flight are answered, or their time of grace is over.
 pub async fn serve(state: AppState, listeners: Listeners, shutdown: CancellationToken) {
     let limits = Limits::of(state.server());
-    let drained = CancellationToken::new();
+    let (closing, drained) = (CancellationToken::new(), CancellationToken::new());
     let public = async {
-        accept::run(listeners.public, router::build(state.clone()), &limits, &shutdown).await;
+        accept::run(listeners.public, router::build(state.clone()), &limits, &closing).await;
         drained.cancel();
     };
     let internal = accept::run(listeners.internal, router::internal(state.clone()), &limits, &drained);
     let unready = async {
         shutdown.cancelled().await;
         state.readiness().drain();
+        tokio::time::sleep(LINGER).await;
+        closing.cancel();
     };
     let uses = write_key_uses(&state, &drained);
     tokio::join!(public, internal, unready, uses);

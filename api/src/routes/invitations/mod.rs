@@ -60,6 +60,8 @@ pub async fn create(
     let max_pending = state.tenants().max_pending_invitations;
     let invitation = service::invite(&scope, &mut tx, &new, max_pending, key.as_deref()).await?;
     tx.commit().await?;
+    #[cfg(bulkhead_mutant = "enqueue_after_commit")]
+    service::send_after_commit(&scope, state.db(), invitation.id).await?;
     let location = [(header::LOCATION, format!("/api/v1/invitations/{}", invitation.id))];
     Ok((StatusCode::CREATED, location, shown(invitation)).into_response())
 }

@@ -54,6 +54,7 @@ pub async fn invite(
     let id = InvitationId::new();
     let inserted = store::insert(tx, id, new, scope.person()?.identity, now).await;
     inserted.map_err(already_invited)?;
+    #[cfg(not(bulkhead_mutant = "enqueue_after_commit"))]
     send(scope, tx, id, 1).await?;
     let event = scope.event("invitation.create").on("invitation", id);
     bulkhead_audit::record(tx, event.change("roles", None::<String>, names(&roles))).await?;
@@ -224,6 +225,21 @@ async fn send(scope: &Scope, tx: &mut TenantTx, id: InvitationId, generation: i3
     };
     bulkhead_jobs::enqueue(&scope.origin, tx, &job).await?;
     Ok(())
+}
+
+#[cfg(all(bulkhead_mutant = "enqueue_after_commit", not(debug_assertions)))]
+compile_error!("a deliberate bug is no part of a release");
+
+/// The deliberate bug that `make chaos-mutants` plants: the job in a transaction of its own, after that of its row.
+#[cfg(bulkhead_mutant = "enqueue_after_commit")]
+pub async fn send_after_commit(
+    scope: &Scope,
+    db: &bulkhead_tenancy::Db,
+    id: InvitationId,
+) -> Result<(), InvitationError> {
+    let mut tx = db.tenant(scope.tenant.id).await?;
+    send(scope, &mut tx, id, 1).await?;
+    Ok(tx.commit().await?)
 }
 
 fn names(roles: &[Role]) -> Vec<String> {
