@@ -10,13 +10,16 @@ use crate::{engine::Engine, outcome::Fate, store};
 /// Jobs rescued in one transaction.
 const BATCH: i64 = 50;
 
-/// Looks every third of a lease until the stop.
+/// Looks at once, so that workers who die young rescue as well, and then every third of a lease until the stop.
 pub(crate) async fn run(engine: Arc<Engine>) {
-    while engine.pause(engine.settings.heartbeat()).await {
+    loop {
         match rescue(&engine).await {
             Ok(0) => {}
             Ok(_) => engine.wake.notify_one(),
             Err(error) => tracing::debug!(error = &error as &dyn std::error::Error, "no jobs could be rescued"),
+        }
+        if !engine.pause(engine.settings.heartbeat()).await {
+            return;
         }
     }
 }
