@@ -16,9 +16,9 @@ use crate::{
 /// Jobs rescued or buried in one transaction.
 const BATCH: i64 = 200;
 
-/// Looks every third of a lease until the stop.
+/// Looks at once, so that workers who die young rescue as well, and then every third of a lease until the stop.
 pub(crate) async fn run(engine: Arc<Engine>) {
-    while engine.pause(engine.settings.heartbeat()).await {
+    loop {
         match rescue(&engine).await {
             Ok(0) => {}
             Ok(_) => engine.wake.notify_one(),
@@ -26,6 +26,9 @@ pub(crate) async fn run(engine: Arc<Engine>) {
         }
         if let Err(error) = bury(&engine).await {
             tracing::debug!(error = &error as &dyn std::error::Error, "no jobs could be given up");
+        }
+        if !engine.pause(engine.settings.heartbeat()).await {
+            return;
         }
     }
 }
