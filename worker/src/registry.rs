@@ -11,7 +11,7 @@ use bulkhead_kernel::{
     config::{Config, JobRetention},
 };
 use bulkhead_mail::{Mailer, jobs::SendMail};
-use bulkhead_tasks::{ExportOwnTenant, ImportResources, ReportUsage};
+use bulkhead_tasks::{AnnounceJob, ExportOwnTenant, ImportResources, ReportUsage};
 use bulkhead_tenancy::{Db, Lineage};
 use bulkhead_tenants::{
     archives::{
@@ -80,6 +80,7 @@ pub fn registry(parts: Parts) -> Registry {
     Registry::new()
         .handle::<PruneIdempotencyKeys, _, _>(idempotency::prune)
         .handle::<SendInvitation, _, _>(move |run, job| invitations::send(run, job, inviting.clone()))
+        .handle::<AnnounceJob, _, _>(tasks::announce)
         .handle::<PruneJobs, _, _>(move |run, job| jobs::prune(run, job, kept))
         .handle::<SendMail, _, _>(move |run, job| mail::send(run, job, mailer.clone()))
         .handle::<CopyNames, _, _>(members::copy_names)

@@ -12,5 +12,5 @@ mod model;
 mod service;
 mod store;
 
-pub use model::{Event, EventType, Field, MAX_DATA_BYTES, Member, Role, Vm};
+pub use model::{Event, EventType, Field, Job, MAX_DATA_BYTES, Member, Role, Vm};
 pub use service::{emit, is_wanted};

@@ -1,6 +1,6 @@
 //! The catalogue of events, with what each tells.
 
-use bulkhead_kernel::ids::{IdentityId, RoleId, VmId};
+use bulkhead_kernel::ids::{IdentityId, JobId, RoleId, VmId};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
@@ -77,6 +77,7 @@ events! {
     RoleCreated(Role) = "role.created", "There is a new role.";
     RoleUpdated(Role) = "role.updated", "A role is called or described differently, or allows something else.";
     RoleDeleted(Role) = "role.deleted", "A role is gone. The data shows it as it was.";
+    JobFinished(Job) = "job.finished", "A job that was submitted has ended, one way or another.";
     VmCreated(Vm) = "vm.created", "A machine was requested.";
     VmUpdated(Vm) = "vm.updated", "A machine has another status.";
     VmDeleted(Vm) = "vm.deleted", "A machine is gone from its provider.";
@@ -166,6 +167,34 @@ impl Role {
             id: RoleId::from(EXAMPLE),
             name: "deployers".into(),
             permissions: vec!["vm:read".into(), "vm:create".into()],
+        }
+    }
+}
+
+/// A job of the tenant.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Job {
+    /// Which.
+    pub id: JobId,
+    /// What it was to do, as it was submitted.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// `done`, `failed` or `cancelled`.
+    pub state: String,
+}
+
+impl Job {
+    const FIELDS: &'static [Field] = &[
+        field("id", "string", "The job, as in /jobs/{id}."),
+        field("type", "string", "What it was to do."),
+        field("state", "string", "done, failed or cancelled."),
+    ];
+
+    fn example() -> Self {
+        Self {
+            id: JobId::from(EXAMPLE),
+            kind: "resources.import".into(),
+            state: "done".into(),
         }
     }
 }

@@ -107,7 +107,9 @@ fn background(engine: &Arc<Engine>, concurrency: usize, drained: &CancellationTo
         keep("due", engine, soft_stop, |engine, _| due::run(engine)),
         keep("rescue", engine, soft_stop, |engine, _| rescue::run(engine)),
         keep("gauges", engine, soft_stop, |engine, _| gauges::run(engine)),
-        keep("presence", engine, soft_stop, move |engine, _| presence::run(engine, concurrency)),
+        keep("presence", engine, soft_stop, move |engine, _| {
+            presence::run(engine, concurrency)
+        }),
         keep("heartbeat", engine, drained, heartbeat::run),
         keep("cancels", engine, drained, cancels::run),
     ]

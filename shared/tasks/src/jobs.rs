@@ -7,6 +7,7 @@ use bulkhead_kernel::ids::TenantId;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use uuid::Uuid;
 
 /// When a job is due and until when it is of use, both from its commit on. The table keeps it, not the payload.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -104,5 +105,26 @@ impl Job for ImportResources {
 
     fn deadline(&self) -> Option<Duration> {
         self.when.deadline
+    }
+}
+
+/// Tells the webhooks of the tenant that a job has ended. Written by the database with the end (`control.announce_job_end`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AnnounceJob {
+    /// Which.
+    pub job: Uuid,
+    /// Its type.
+    pub kind: String,
+    /// `done`, `failed` or `cancelled`.
+    pub state: String,
+    /// When.
+    pub at: DateTime<Utc>,
+}
+
+impl Job for AnnounceJob {
+    const KIND: &'static str = "jobs.announce";
+
+    fn may_belong_to(&self, tenant: Option<TenantId>) -> bool {
+        tenant.is_some()
     }
 }

@@ -10,6 +10,7 @@
 //!
 //! Absent: how jobs are claimed, retried and given up (jobs).
 
+mod ends;
 mod error;
 mod exports;
 mod idempotency;
@@ -22,10 +23,11 @@ pub mod service;
 mod store;
 mod task;
 
+pub use ends::announce;
 pub use error::TaskError;
 pub use exports::run as export;
 pub use imports::run as import;
-pub use jobs::{ExportOwnTenant, ImportResources, ReportUsage, When};
+pub use jobs::{AnnounceJob, ExportOwnTenant, ImportResources, ReportUsage, When};
 pub use model::{EventBody, JobEvent, JobFilter, OwnJob, State};
 pub use reports::run as report;
 pub use task::{Submission, Task};

@@ -26,7 +26,16 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("shared/resources", &["kernel", "tenancy", "audit", "iam"]),
     (
         "shared/tasks",
-        &["kernel", "tenancy", "audit", "jobs", "iam", "tenants", "resources"],
+        &[
+            "kernel",
+            "tenancy",
+            "audit",
+            "jobs",
+            "events",
+            "iam",
+            "tenants",
+            "resources",
+        ],
     ),
     (
         "shared/compute",

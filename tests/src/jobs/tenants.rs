@@ -153,6 +153,8 @@ async fn rows_whose_tenant_is_missing_deleted_foreign_or_malformed_are_dead_in_s
     let report = json!({ "from": "2026-01-01T00:00:00Z", "to": "2026-02-01T00:00:00Z" });
     let import = json!({ "resources": [{}] });
     let nothing = json!({});
+    let announce =
+        json!({ "job": VmId::new().uuid(), "kind": "usage.report", "state": "done", "at": "2026-01-01T00:00:00Z" });
     let names = json!({ "identity": IdentityId::new() });
     let deliver = json!({ "webhook_id": WebhookId::new(), "message_id": MessageId::new(), "round": 0 });
     let (since, until) = ("2026-11-20T12:00:00Z", "2026-11-21T12:00:00Z");
@@ -180,6 +182,7 @@ async fn rows_whose_tenant_is_missing_deleted_foreign_or_malformed_are_dead_in_s
                 "vms.reconcile" => &reconcile,
                 "webhooks.deliver" => &deliver,
                 "webhooks.replay" => &replay,
+                "jobs.announce" => &announce,
                 "usage.report" => &report,
                 "resources.import" => &import,
                 "tenant.export" => &nothing,

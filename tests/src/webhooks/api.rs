@@ -277,3 +277,26 @@ async fn what_may_not_be_called_cannot_be_written() {
         }
     }
 }
+
+#[tokio::test]
+async fn the_end_of_a_submitted_job_is_told_however_it_ends() {
+    let (_app, ada) = app().await;
+    let receiver = Receiver::start().await;
+    let new = json!({"url": receiver.url, "event_types": ["job.finished"]});
+    ada.client.post(PATH, &new).await.expect(201);
+    let now = json!({"type": "usage.report", "params": {}});
+    let done = ada.client.post("/api/v1/jobs", &now).await.expect(202);
+    let later = json!({"type": "usage.report", "params": {}, "run_at": "2099-01-01T00:00:00Z"});
+    let ended = ada.client.post("/api/v1/jobs", &later).await.expect(202);
+    let cancel = format!("/api/v1/jobs/{}/cancel", ended["id"].as_str().unwrap());
+    ada.client.post(&cancel, &json!({})).await.expect(200);
+    let mut told: Vec<Value> = receiver
+        .wait_for(2)
+        .await
+        .iter()
+        .map(|message| message.json()["data"].clone())
+        .collect();
+    told.sort_by_key(|data| data["state"].to_string());
+    let expected = |job: &Value, state| json!({"id": job["id"], "type": "usage.report", "state": state});
+    assert_eq!(told, [expected(&ended, "cancelled"), expected(&done, "done")]);
+}

@@ -1,8 +1,13 @@
 //! Work that tenants submit.
 
 use bulkhead_jobs::{Outcome, Run};
-use bulkhead_tasks::{self as tasks, ExportOwnTenant, ImportResources, ReportUsage};
+use bulkhead_tasks::{self as tasks, AnnounceJob, ExportOwnTenant, ImportResources, ReportUsage};
+use bulkhead_tenancy::DbError;
 use bulkhead_tenants::archives::Archives;
+
+pub(crate) async fn announce(run: Run, job: AnnounceJob) -> Result<(), DbError> {
+    tasks::announce(&run, job).await
+}
 
 pub(crate) async fn report(run: Run, job: ReportUsage) -> Outcome {
     tasks::report(&run, job).await
