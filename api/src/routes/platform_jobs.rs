@@ -317,21 +317,26 @@ impl From<TenantDepth> for TenantDepthBody {
     }
 }
 
-/// A worker that has jobs.
+/// A worker that lives, or was heard of within the last day and was not told to stop.
 #[derive(Serialize, ToSchema)]
 pub struct WorkerBody {
     name: String,
+    version: String,
+    /// How many jobs it runs at a time.
+    concurrency: i32,
     running: i64,
-    /// Until when it has the last of them, unless it says that it lives.
-    lease_until: Option<DateTime<Utc>>,
+    /// When it last gave a sign of life.
+    last_seen_at: DateTime<Utc>,
 }
 
 impl From<WorkerSeen> for WorkerBody {
     fn from(worker: WorkerSeen) -> Self {
         Self {
             name: worker.name,
+            version: worker.version,
+            concurrency: worker.concurrency,
             running: worker.running,
-            lease_until: worker.lease_until,
+            last_seen_at: worker.last_seen_at,
         }
     }
 }
@@ -340,7 +345,8 @@ impl From<WorkerSeen> for WorkerBody {
 #[derive(Serialize, ToSchema)]
 #[schema(as = Queues, example = json!({"kinds": [{"queue": "default", "type": "mail.send", "queued": 3, "scheduled": 1,
     "parked": 0, "running": 2, "failed": 37, "oldest_wait_s": 0.4}], "tenants": [{"tenant_id": null, "queued": 3,
-    "running": 2}], "workers": [{"name": "worker-1", "running": 2, "lease_until": "2026-11-20T12:00:15Z"}]}))]
+    "running": 2}], "workers": [{"name": "01a1ff3d-0bf5-73f4-b77d-1e8433277958", "version": "0.1.0", "concurrency": 8, "running": 2,
+    "last_seen_at": "2026-11-20T12:00:15Z"}]}))]
 pub struct QueuesBody {
     /// By queue and type.
     kinds: Vec<KindDepthBody>,

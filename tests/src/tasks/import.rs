@@ -190,3 +190,21 @@ async fn nobody_imports_into_a_tenant_that_is_not_theirs() {
     assert_eq!(audit(&ada.client, "job.create").await.len(), 0);
     eventually("nothing is made", async || (total(&ada).await == 0).then_some(())).await;
 }
+
+#[tokio::test]
+async fn a_cancelled_import_says_how_far_it_came_and_goes_on_from_there() {
+    let (_app, ada) = busy().await;
+    let path = submit(&ada.client, "resources.import", json!({ "resources": rows(1, 4_000) })).await;
+    eventually("some rows are made", async || {
+        let job = ada.client.get(&path).await.expect(200);
+        (job["progress"]["done"].as_i64() > Some(0)).then_some(())
+    })
+    .await;
+    ada.client.post(&format!("{path}/cancel"), &json!({})).await.expect(200);
+    reaches(&ada.client, &path, "cancelled").await;
+    let made = total(&ada).await.as_i64().unwrap();
+    assert!(made > 0 && made < 4_000 && made % 200 == 0, "{made} rows");
+    ada.client.post(&format!("{path}/retry"), &json!({})).await;
+    reaches(&ada.client, &path, "done").await;
+    assert_eq!(total(&ada).await, 4_000);
+}

@@ -183,6 +183,8 @@ async fn queues_are_counted_by_type_and_tenant() {
         ada.tenant.uuid()
     );
     run(&mut app.db.connect("postgres").await, &running).await;
+    let alive = "INSERT INTO control.job_workers (name, version, kinds, concurrency) VALUES ('worker-of-the-test', '0.1.0', '{}', 3)";
+    run(&mut app.db.connect("postgres").await, alive).await;
     let queues = operator.get("/api/v1/platform/queues").await.expect(200);
     let kind = |name: &str| {
         let kinds = queues["kinds"].as_array().unwrap();
@@ -212,8 +214,13 @@ async fn queues_are_counted_by_type_and_tenant() {
         "{own}"
     );
     let workers = queues["workers"].as_array().unwrap();
+    let seen = workers
+        .iter()
+        .find(|worker| worker["name"] == "worker-of-the-test")
+        .unwrap();
     assert_eq!(
-        (&workers[0]["name"], &workers[0]["running"]),
-        (&json!("worker-of-the-test"), &json!(1))
+        (&seen["running"], &seen["concurrency"]),
+        (&json!(1), &json!(3)),
+        "{seen}"
     );
 }

@@ -16,7 +16,7 @@ use crate::engine::Engine;
 /// Jobs parked or freed in one transaction.
 const BATCH: i64 = 5_000;
 
-/// The eldest worker looks for unknown kinds with every so many signs of life, as it reads all that is queued.
+/// The eldest worker looks for unknown kinds with every so many signs of life.
 const LOOK: u32 = 6;
 
 /// A worker that lives, or was heard of a moment ago.

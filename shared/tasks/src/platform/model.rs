@@ -94,15 +94,19 @@ pub struct TenantDepth {
     pub running: i64,
 }
 
-/// A worker that has jobs in this moment.
+/// A worker that lives, or was heard of within the last day and was not told to stop.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WorkerSeen {
-    /// What it calls itself.
+    /// Fresh with every start.
     pub name: String,
+    /// The release it runs.
+    pub version: String,
+    /// How many jobs it runs at a time.
+    pub concurrency: i32,
     /// How many jobs it has.
     pub running: i64,
-    /// Until when it has the last of them, unless it says that it lives.
-    pub lease_until: Option<DateTime<Utc>>,
+    /// When it last gave a sign of life.
+    pub last_seen_at: DateTime<Utc>,
 }
 
 /// How the queues of one cluster stand.

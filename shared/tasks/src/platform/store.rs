@@ -203,20 +203,20 @@ pub(super) async fn list_busiest(tx: &mut ControlTx, limit: i64) -> Result<Vec<T
 pub(super) async fn list_workers(tx: &mut ControlTx) -> Result<Vec<WorkerSeen>, DbError> {
     let rows = sqlx::query!(
         r#"
-        SELECT worker AS "worker!", count(*) AS "running!", max(lease_until) AS lease_until
-        FROM control.jobs
-        WHERE state = 'running'
-          AND worker IS NOT NULL
-        GROUP BY worker
-        ORDER BY worker
+        SELECT w.name, w.version, w.concurrency, w.last_seen_at,
+               (SELECT count(*) FROM control.jobs AS j WHERE j.state = 'running' AND j.worker = w.name) AS "running!"
+        FROM control.job_workers AS w
+        ORDER BY w.name
         "#,
     )
     .fetch_all(tx.conn())
     .await?;
     let workers = rows.into_iter().map(|row| WorkerSeen {
-        name: row.worker,
+        name: row.name,
+        version: row.version,
+        concurrency: row.concurrency,
         running: row.running,
-        lease_until: row.lease_until,
+        last_seen_at: row.last_seen_at,
     });
     Ok(workers.collect())
 }
