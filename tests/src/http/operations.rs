@@ -33,7 +33,7 @@ async fn metrics_name_routes_and_never_what_callers_made_up() {
     let worker = crate::harness::Client::new(app.worker.as_ref().unwrap().url("internal"));
     let text = worker.get("/metrics").await.text;
     assert!(
-        text.contains(r#"job_run_seconds_count{kind="tenants.onboard",outcome="done"}"#),
+        text.contains(r#"job_run_seconds_count{kind="tenants.onboard",queue="provision",outcome="done"}"#),
         "{text}"
     );
     worker.get("/readyz").await.expect(200);

@@ -3,7 +3,7 @@
 use bulkhead_kernel::ids::JobId;
 use serde_json::{Value, json};
 
-use super::{JOBS, audit, busy, idle, reaches, rows, submit, with};
+use super::{JOBS, audit, busy, idle, in_days, reaches, rows, submit, with};
 use crate::harness::run;
 
 fn ids(list: &Value) -> Vec<String> {
@@ -195,15 +195,22 @@ async fn under_a_key_the_same_request_is_answered_the_same_way_and_done_once() {
 #[tokio::test]
 async fn a_cancelled_job_never_runs_unless_it_is_run_again() {
     let (mut app, ada) = idle().await;
-    let later = json!({"type": "usage.report", "run_at": "2027-06-01T00:00:00Z", "deadline": "2027-06-02T00:00:00Z"});
+    let (run_at, deadline) = (in_days(30), in_days(31));
+    let later = json!({"type": "usage.report", "run_at": run_at, "deadline": deadline});
     let job = ada.client.post(JOBS, &later).await.expect(202);
     assert_eq!(job["state"], "scheduled");
     assert!(
-        job["run_at"].as_str().unwrap().starts_with("2027-06-01T00:00:00"),
+        job["run_at"]
+            .as_str()
+            .unwrap()
+            .starts_with(run_at.trim_end_matches('Z')),
         "{job}"
     );
     assert!(
-        job["deadline"].as_str().unwrap().starts_with("2027-06-02T00:00:00"),
+        job["deadline"]
+            .as_str()
+            .unwrap()
+            .starts_with(deadline.trim_end_matches('Z')),
         "{job}"
     );
     let path = format!("{JOBS}/{}", job["id"].as_str().unwrap());
@@ -308,7 +315,7 @@ async fn a_job_that_is_not_made_to_be_seen_answers_like_one_that_does_not_exist(
 async fn jobs_of_a_suspended_tenant_are_parked_and_go_on_when_it_is_open() {
     let (app, ada) = busy().await;
     let operator = app.operator().await;
-    let later = json!({"type": "usage.report", "run_at": "2027-06-01T00:00:00Z"});
+    let later = json!({"type": "usage.report", "run_at": in_days(30)});
     let job = ada.client.post(JOBS, &later).await.expect(202);
     let path = format!("{JOBS}/{}", job["id"].as_str().unwrap());
     let tenant = format!("/api/v1/tenants/{}", ada.tenant);

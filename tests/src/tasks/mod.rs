@@ -8,6 +8,8 @@ mod letters;
 mod platform;
 mod report;
 
+use bulkhead_kernel::clock::Clock;
+use chrono::TimeDelta;
 use serde_json::{Value, json};
 
 use crate::harness::{App, Client, Founder, Options, PASSWORD, eventually};
@@ -36,6 +38,12 @@ async fn submit(client: &Client, kind: &str, params: Value) -> String {
     let path = format!("{JOBS}/{}", job["id"].as_str().unwrap());
     assert_eq!(answer.headers["location"], path.as_str());
     path
+}
+
+/// So many days from now, to the second, as it goes over the wire.
+fn in_days(days: i64) -> String {
+    let then = Clock::system().now() + TimeDelta::days(days);
+    then.format("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
 /// Waits until the job is in this state; gives it as it is then.

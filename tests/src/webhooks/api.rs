@@ -266,6 +266,7 @@ async fn what_may_not_be_called_cannot_be_written() {
             "role.created",
             "role.updated",
             "role.deleted",
+            "job.finished",
             "vm.created",
             "vm.updated",
             "vm.deleted",
@@ -286,7 +287,8 @@ async fn the_end_of_a_submitted_job_is_told_however_it_ends() {
     ada.client.post(PATH, &new).await.expect(201);
     let now = json!({"type": "usage.report", "params": {}});
     let done = ada.client.post("/api/v1/jobs", &now).await.expect(202);
-    let later = json!({"type": "usage.report", "params": {}, "run_at": "2099-01-01T00:00:00Z"});
+    let made: chrono::DateTime<chrono::Utc> = done["created_at"].as_str().unwrap().parse().unwrap();
+    let later = json!({"type": "usage.report", "params": {}, "run_at": made + chrono::TimeDelta::days(30)});
     let ended = ada.client.post("/api/v1/jobs", &later).await.expect(202);
     let cancel = format!("/api/v1/jobs/{}/cancel", ended["id"].as_str().unwrap());
     ada.client.post(&cancel, &json!({})).await.expect(200);

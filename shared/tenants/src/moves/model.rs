@@ -4,7 +4,7 @@ use bulkhead_kernel::ids::{MoveId, TenantId};
 use bulkhead_tenancy::Cluster;
 use chrono::{DateTime, Utc};
 
-/// The tables of `control` whose rows live beside the tenant's schema, and go with it.
+/// The tables of `control` whose rows live beside the tenant's schema, and go with it; what hangs on another comes after it.
 pub const CARRIED: &[&str] = &[
     "audit_heads",
     "audit_outbox",

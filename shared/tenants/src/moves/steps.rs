@@ -277,7 +277,8 @@ impl Work<'_> {
             carry(&mut source, &mut home, self.moved).await?;
             source.commit().await?;
         } else if self.moved.from.is_home() {
-            for (name, rows) in CARRIED.iter().zip(carried) {
+            // Last first: a row that goes takes those that hang on it along, and they would not be counted.
+            for (name, rows) in CARRIED.iter().zip(carried).rev() {
                 let table = home.shared_table(name).await?.ok_or(MoveError::State)?;
                 let deleted = home.delete_all_shared_rows(&table, tenant).await?;
                 if i64::try_from(deleted) != Ok(rows) {
